@@ -1,0 +1,97 @@
+"""The network profile: which chain, which contracts, whose fleet log. ``edgeseal chain deploy`` writes it.
+
+A YAML file of the strict subset (``gateway/API.md``, "Network profile"). It holds nothing secret; whoever uses it says
+whether he believes it: a verifier takes its trust from the trust file, not from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from edgeseal import limits, strictyaml
+from edgeseal.commitment import domain
+from edgeseal.cose import PublicKey
+from edgeseal.errors import FormatError
+
+SCHEMA: Final = "edgeseal-network/1"
+MAX_ENDPOINTS: Final = 16
+_HASH, _ADDRESS = r"[0-9a-f]{64}", r"0x[0-9a-fA-F]{40}"
+
+
+def fleet_log_id(root_kid: bytes, chain_id: int, contract: bytes, nonce: bytes) -> bytes:
+    """Return the 32-byte fleet log id (``docs/format.md`` 2.4) of a 32-byte kid, a 20-byte address, a 32-byte nonce."""
+    return sha256(domain("fleet-log") + root_kid + chain_id.to_bytes(32, "big") + contract + nonce).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkProfile:
+    """One tenant's fleet log on one chain.
+
+    ``kind`` is ``operator`` (chain run by the party under audit) or ``public``. Contract addresses are 20 bytes, code
+    hashes (Keccak-256 of the deployed code), ``nonce`` and ``fleet_log`` 32.
+    """
+
+    chain_id: int
+    kind: str
+    fleet_log_contract: bytes
+    identity_registry: bytes
+    fleet_log_code: bytes
+    registry_code: bytes
+    endpoints: tuple[str, ...]
+    tenant_root: PublicKey
+    nonce: bytes
+    fleet_log: bytes
+
+    @classmethod
+    def decode(cls, data: bytes) -> NetworkProfile:
+        """Return the profile in these bytes.
+
+        Raises:
+            FormatError: ``yaml_*``, ``key_invalid``, or ``profile_log``: ``fleet_log`` does not follow from the rest.
+        """
+        top = strictyaml.Section(strictyaml.load(data, limits.MAX_YAML))
+        top.text("schema", SCHEMA)
+        codes, root = top.section("code_hashes"), top.section("tenant_root")
+        profile = cls(
+            top.integer("chain_id", 1, 2**64 - 1),
+            top.text("kind", "operator|public"),
+            bytes.fromhex(top.text("fleet_log_contract", _ADDRESS)[2:]),
+            bytes.fromhex(top.text("identity_registry", _ADDRESS)[2:]),
+            bytes.fromhex(codes.text("fleet_log_contract", _HASH)),
+            bytes.fromhex(codes.text("identity_registry", _HASH)),
+            _endpoints(top),
+            PublicKey.of(bytes.fromhex(root.text("x", _HASH)), bytes.fromhex(root.text("y", _HASH))),
+            bytes.fromhex(top.text("nonce", _HASH)),
+            bytes.fromhex(top.text("fleet_log", _HASH)),
+        )
+        for section in (top, codes, root):
+            section.done()
+        if profile.fleet_log != fleet_log_id(
+            profile.tenant_root.kid, profile.chain_id, profile.fleet_log_contract, profile.nonce
+        ):
+            raise FormatError("profile_log", "fleet_log does not follow from tenant root, chain, contract and nonce")
+        return profile
+
+    def encode(self) -> bytes:
+        """Return the file's bytes; :meth:`decode` gives the same profile back."""
+        endpoints = "".join(f'  - "{url}"\n' for url in self.endpoints)
+        return (
+            f"schema: {SCHEMA}\nchain_id: {self.chain_id}\nkind: {self.kind}\n"
+            f'fleet_log_contract: "0x{self.fleet_log_contract.hex()}"\n'
+            f'identity_registry: "0x{self.identity_registry.hex()}"\n'
+            f'code_hashes:\n  fleet_log_contract: "{self.fleet_log_code.hex()}"\n'
+            f'  identity_registry: "{self.registry_code.hex()}"\n'
+            f"endpoints:\n{endpoints}"
+            f'tenant_root:\n  x: "{self.tenant_root.x.hex()}"\n  y: "{self.tenant_root.y.hex()}"\n'
+            f'nonce: "{self.nonce.hex()}"\nfleet_log: "{self.fleet_log.hex()}"\n'
+        ).encode()
+
+
+def _endpoints(top: strictyaml.Section) -> tuple[str, ...]:
+    found = top.sequence("endpoints", MAX_ENDPOINTS)
+    urls = tuple(url for url in found if type(url) is str and url.isprintable() and '"' not in url and "\\" not in url)
+    if not urls or len(urls) != len(found) or not all(url.startswith(("http://", "https://")) for url in urls):
+        raise FormatError("yaml_range", "endpoints is a list of at least one http or https address")
+    return urls
