@@ -378,8 +378,8 @@ def cases() -> dict[str, Case]:
     found: dict[str, Case] = {}
     for part, source in (("log", good_logs()), ("trie", tries()), ("rlp", rlps()), ("header", genesis())):
         found |= {f"{part}/{name}.json": item for name, item in source}
-    for source in (bad_proofs(), bad_headers(), bad_receipts(), bad_nodes()):
-        found |= {f"log/{name}.json": case(text, code, "verify_log", given) for name, code, given, text in source}
+    for defects in (bad_proofs(), bad_headers(), bad_receipts(), bad_nodes()):
+        found |= {f"log/{name}.json": case(text, code, "verify_log", given) for name, code, given, text in defects}
     return found
 
 
