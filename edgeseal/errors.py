@@ -11,7 +11,8 @@ branch               meaning                                  handling
 ``UsageError``       the caller asked for what cannot be      print cause and remedy, exit 1
 ===================  =======================================  ==============================================
 
-The reason codes of evidence errors are listed in ``docs/format.md``; they are part of the format and never change meaning.
+The reason codes of evidence errors are listed in ``docs/format.md``; they are part of the format and never change
+meaning.
 """
 
 from __future__ import annotations

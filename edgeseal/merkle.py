@@ -1,8 +1,9 @@
 """RFC 9162 Merkle trees over SHA-256: hashes, roots, proof paths, their verification, and growing logs.
 
 Everything here works on 32-byte hashes and plain integers. Proofs are verified with the algorithms of RFC 9162 sections
-2.1.3.2 and 2.1.4.2 and with one rule more: a path has exactly the length that its sizes and index imply, so that one proof
-has one form. A node is addressed by (level, index): it covers the leaves ``index << level`` up to ``(index + 1) << level``.
+2.1.3.2 and 2.1.4.2 and with one rule more: a path has exactly the length that its sizes and index imply, so that one
+proof has one form. A node is addressed by (level, index): it covers the leaves ``index << level`` up to ``(index + 1)
+<< level``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _sha256 = hashlib.sha256
 
 
 def leaf_hash(entry: bytes) -> bytes:
-    """Return SHA-256(0x00 || entry), 32 bytes. ``entry`` may have any length and need not be trusted. Raises nothing."""
+    """Return SHA-256(0x00 || entry), 32 bytes. ``entry`` may have any length and be untrusted. Raises nothing."""
     return _sha256(b"\x00" + entry).digest()
 
 
@@ -39,8 +40,8 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 def root(leaf_hashes: Iterable[bytes]) -> bytes:
     """Return the Merkle tree hash of leaves given as 32-byte leaf hashes, in order.
 
-    Of no leaves it is SHA-256 of the empty string. An iterator is consumed in blocks: memory stays constant however many
-    leaves there are. Raises UsageError ``merkle_hash`` when an element is not 32 bytes.
+    Of no leaves it is SHA-256 of the empty string. An iterator is consumed in blocks: memory stays constant however
+    many leaves there are. Raises UsageError ``merkle_hash`` when an element is not 32 bytes.
     """
     frontier = Frontier()
     block: list[bytes] = []
@@ -62,7 +63,7 @@ class Frontier:
     __slots__ = ("_hashes", "_size")
 
     def __init__(self, size: int = 0, hashes: Sequence[bytes] = ()) -> None:
-        """Take up a state written by ``hashes``; raises UsageError ``merkle_frontier`` when the two cannot belong together."""
+        """Take up a state read from ``hashes``; UsageError ``merkle_frontier`` when the two cannot belong together."""
         if type(size) is not int or not 0 <= size <= MAX_SIZE or len(hashes) != size.bit_count():
             raise UsageError("merkle_frontier", "a frontier has one hash for each one-bit of its size")
         self._size = size
@@ -90,8 +91,8 @@ class Frontier:
     def append(self, leaf: bytes) -> list[tuple[int, int, bytes]]:
         """Add one leaf hash; return the nodes this completes, as (level, index, hash), the leaf itself first.
 
-        A store that keeps them can answer ``inclusion_path_from`` and ``consistency_path_from`` for every size up to here.
-        Raises UsageError ``merkle_hash`` when the leaf is not 32 bytes.
+        A store that keeps them can answer ``inclusion_path_from`` and ``consistency_path_from`` for every size up to
+        here. Raises UsageError ``merkle_hash`` when the leaf is not 32 bytes.
         """
         node = _own_hash(leaf)
         index = self._size
@@ -140,8 +141,8 @@ class Frontier:
 def inclusion_path(leaf_hashes: Sequence[bytes], index: int) -> list[bytes]:
     """Return the inclusion path of leaf ``index`` in the tree of all these leaf hashes, lowest sibling first.
 
-    Costs a hash per leaf; a log that stores its nodes uses ``inclusion_path_from``. Raises UsageError ``merkle_index`` when
-    there is no such leaf, ``merkle_hash`` when an element is not 32 bytes.
+    Costs a hash per leaf; a log that stores its nodes uses ``inclusion_path_from``. Raises UsageError
+    ``merkle_index`` when there is no such leaf, ``merkle_hash`` when an element is not 32 bytes.
     """
     return inclusion_path_from(_node_reader(leaf_hashes), index, len(leaf_hashes))
 
@@ -158,8 +159,8 @@ def consistency_path(leaf_hashes: Sequence[bytes], size1: int) -> list[bytes]:
 def inclusion_path_from(get_node: GetNode, index: int, size: int) -> list[bytes]:
     """Return the inclusion path of leaf ``index`` in the first ``size`` leaves, reading O(log^2 size) stored nodes.
 
-    ``get_node`` must know every node completed within ``size``. Raises UsageError ``merkle_index`` when the leaf is not among
-    them, and whatever ``get_node`` raises.
+    ``get_node`` must know every node completed within ``size``. Raises UsageError ``merkle_index`` when the leaf is
+    not among them, and whatever ``get_node`` raises.
     """
     _check_own_size(size)
     if type(index) is not int or not 0 <= index < size:
@@ -222,38 +223,49 @@ def consistency_path_length(size1: int, size2: int) -> int:
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> None:
-    """Return None when ``path`` proves that leaf hash ``leaf`` stands at ``index`` in the tree of ``size`` with ``root``.
+    """Return None when ``path`` proves that leaf hash ``leaf`` stands at ``index`` in the tree of ``size`` with
+    ``root``.
 
-    All five may come from untrusted evidence; what the answer is worth depends on where ``root`` and ``size`` come from.
-    Raises VerificationError and nothing else: ``proof_type``, ``proof_size``, ``proof_index``, ``proof_path_length``,
-    ``proof_root`` (RFC 9162 section 2.1.3.2).
+    All five may come from untrusted evidence; what the answer is worth depends on where ``root`` and ``size`` come
+    from. Raises VerificationError and nothing else: ``path_type``, ``path_size``, ``path_index``, ``path_length``,
+    ``path_root`` (RFC 9162 section 2.1.3.2).
+    """
+    _check_hashes(root)
+    if root_from_inclusion(leaf, index, size, path) != root:
+        raise VerificationError("path_root", f"the path of leaf {index} does not lead to the root of size {size}")
+
+
+def root_from_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:
+    """Return the root that ``path`` leads to from leaf hash ``leaf`` at ``index`` in a tree of ``size``.
+
+    All arguments are untrusted: the caller compares the root with one it trusts, or checks a signature over it. Raises
+    VerificationError and nothing else: ``path_type``, ``path_size``, ``path_index``, ``path_length``.
     """
     _check_sizes(index, size)
-    _check_hashes(leaf, root)
+    _check_hashes(leaf)
     if index >= size:
-        raise VerificationError("proof_index", f"leaf {index} is not in a tree of {size}")
+        raise VerificationError("path_index", f"leaf {index} is not in a tree of {size}")
     _check_path(path, inclusion_path_length(index, size))
     inner = (index ^ (size - 1)).bit_length()
-    if _fold_left(_fold(leaf, path[:inner], index), path[inner:]) != root:
-        raise VerificationError("proof_root", f"the path of leaf {index} does not lead to the root of size {size}")
+    return _fold_left(_fold(leaf, path[:inner], index), path[inner:])
 
 
 def verify_consistency(size1: int, size2: int, root1: bytes, root2: bytes, path: Sequence[bytes]) -> None:
     """Return None when ``path`` proves that the tree (size1, root1) is a prefix of the tree (size2, root2).
 
-    From size 0 the path is empty and ``root1`` must be the empty root; between equal sizes it is empty and the roots must be
-    equal. All five may be untrusted. Raises VerificationError and nothing else: ``proof_type``, ``proof_size``,
-    ``proof_path_length``, ``proof_old_root``, ``proof_root`` (RFC 9162 section 2.1.4.2).
+    From size 0 the path is empty and ``root1`` must be the empty root; between equal sizes it is empty and the roots
+    must be equal. All five may be untrusted. Raises VerificationError and nothing else: ``path_type``, ``path_size``,
+    ``path_length``, ``path_old_root``, ``path_root`` (RFC 9162 section 2.1.4.2).
     """
     _check_sizes(size1, size2)
     _check_hashes(root1, root2)
     if size1 > size2:
-        raise VerificationError("proof_size", f"the later size {size2} is smaller than {size1}")
+        raise VerificationError("path_size", f"the later size {size2} is smaller than {size1}")
     _check_path(path, consistency_path_length(size1, size2))
     if size1 == 0 and root1 != EMPTY_ROOT:
-        raise VerificationError("proof_old_root", "the root of size 0 is not the empty root")
+        raise VerificationError("path_old_root", "the root of size 0 is not the empty root")
     if size1 == size2 and root1 != root2:
-        raise VerificationError("proof_root", f"two roots for the same size {size1}")
+        raise VerificationError("path_root", f"two roots for the same size {size1}")
     if 0 < size1 < size2:
         _check_two_roots(size1, size2, root1, root2, path)
 
@@ -261,8 +273,8 @@ def verify_consistency(size1: int, size2: int, root1: bytes, root2: bytes, path:
 def _check_two_roots(size1: int, size2: int, root1: bytes, root2: bytes, path: Sequence[bytes]) -> None:
     """Fold one path into both roots, for ``0 < size1 < size2`` and a path of the right length.
 
-    The last complete subtree of the old tree is the seed: the old root itself when that tree is complete, else the path's
-    first hash. Siblings to its left belong to both trees, those to its right only to the new one.
+    The last complete subtree of the old tree is the seed: the old root itself when that tree is complete, else the
+    path's first hash. Siblings to its left belong to both trees, those to its right only to the new one.
     """
     shift = (size1 & -size1).bit_length() - 1
     first, last = (size1 - 1) >> shift, (size2 - 1) >> shift
@@ -270,9 +282,9 @@ def _check_two_roots(size1: int, size2: int, root1: bytes, root2: bytes, path: S
     inner = (first ^ last).bit_length()
     both = [sibling for level, sibling in enumerate(rest[:inner]) if first >> level & 1]
     if _fold_left(_fold_left(seed, both), rest[inner:]) != root1:
-        raise VerificationError("proof_old_root", f"the path does not lead to the root of size {size1}")
+        raise VerificationError("path_old_root", f"the path does not lead to the root of size {size1}")
     if _fold_left(_fold(seed, rest[:inner], first), rest[inner:]) != root2:
-        raise VerificationError("proof_root", f"the path does not lead to the root of size {size2}")
+        raise VerificationError("path_root", f"the path does not lead to the root of size {size2}")
 
 
 def _fold(node: bytes, siblings: Iterable[bytes], index: int) -> bytes:
@@ -350,20 +362,20 @@ def _check_own_size(size: int) -> None:
 def _check_sizes(*values: int) -> None:
     for value in values:
         if type(value) is not int:
-            raise VerificationError("proof_type", "sizes and indexes are integers")
+            raise VerificationError("path_type", "sizes and indexes are integers")
         if not 0 <= value <= MAX_SIZE:
-            raise VerificationError("proof_size", f"sizes and indexes lie between 0 and {MAX_SIZE}")
+            raise VerificationError("path_size", f"sizes and indexes lie between 0 and {MAX_SIZE}")
 
 
 def _check_hashes(*values: bytes) -> None:
     for value in values:
         if type(value) is not bytes or len(value) != HASH_SIZE:
-            raise VerificationError("proof_type", "leaf hashes, roots and path entries are 32 bytes each")
+            raise VerificationError("path_type", "leaf hashes, roots and path entries are 32 bytes each")
 
 
 def _check_path(path: Sequence[bytes], length: int) -> None:
     if type(path) not in (list, tuple):
-        raise VerificationError("proof_type", "a proof path is a list of hashes")
+        raise VerificationError("path_type", "a proof path is a list of hashes")
     if len(path) != length:
-        raise VerificationError("proof_path_length", f"the path has {len(path)} hashes where {length} are implied")
+        raise VerificationError("path_length", f"the path has {len(path)} hashes where {length} are implied")
     _check_hashes(*path)
