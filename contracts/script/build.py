@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""Builds, tests and exports the contracts: `contracts/script/build.py [--check] [STEP ...]`.
+
+Steps, all of them by default and in this order:
+
+format     forge's own formatting of the Solidity files
+vectors    test/vectors/*.json by their generator
+artifacts  edgeseal/contracts/*.json: ABI and bytecode for cancun; refuses bytecode that depends on the EVM version
+test       every test under osaka (P256VERIFY at 0x100) and under prague (OpenZeppelin's Solidity fallback)
+gas        snapshots/*.json: whole-transaction gas under osaka
+
+Without `--check` the files are written, with it they are compared and nothing is changed. Exit codes: 0 all well, 1 a test
+failed or a file is not current, 4 a tool is missing (what to do is printed). Needs no network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from Crypto.Hash import keccak
+
+CONTRACTS = Path(__file__).resolve().parent.parent
+EXPORTS = CONTRACTS.parent / "edgeseal" / "contracts"
+RELEASED = "cancun"
+TESTED = ("osaka", "prague")
+PLATFORMS = {"x86_64": "amd64", "aarch64": "arm64"}
+# The one immutable of each contract, which the deployment fills in.
+IMMUTABLES = {"FleetLog": "registry", "IdentityRegistry": "fleetLog"}
+MAX_RUNTIME = 24_576  # EIP-170
+
+
+class Failure(Exception):
+    """A step did not hold; the message says which and why."""
+
+
+def forge_binary() -> Path:
+    """The pinned forge of this platform. Exits 4 where there is none."""
+    arch = PLATFORMS.get(platform.machine(), platform.machine())
+    binary = CONTRACTS / "node_modules" / "@foundry-rs" / f"forge-linux-{arch}" / "bin" / "forge"
+    if not binary.exists():
+        print(f"forge is not at {binary}\nrun: npm ci --ignore-scripts --prefix {CONTRACTS}", file=sys.stderr)
+        raise SystemExit(4)
+    return binary
+
+
+def forge(evm: str, *arguments: str, **environment: str) -> None:
+    """Runs forge for one EVM version, each with an output folder and cache of its own."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("FOUNDRY_")}
+    env |= {"FOUNDRY_EVM_VERSION": evm, "FOUNDRY_OUT": f"out/{evm}", "FOUNDRY_CACHE_PATH": f"cache/{evm}"}
+    print(f"[{evm}] forge {' '.join(arguments)}", flush=True)
+    done = subprocess.run([forge_binary(), *arguments], cwd=CONTRACTS, env=env | environment, check=False)
+    if done.returncode:
+        raise Failure(f"forge {arguments[0]} under {evm} failed")
+
+
+def artifact(evm: str, name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((CONTRACTS / "out" / evm / f"{name}.sol" / f"{name}.json").read_text())
+    return loaded
+
+
+def export(name: str) -> str:
+    """The committed form of a contract; refuses what is too large or differs between EVM versions."""
+    built = artifact(RELEASED, name)
+    runtime = built["deployedBytecode"]
+    for evm in TESTED:
+        if artifact(evm, name)["bytecode"] != built["bytecode"]:
+            raise Failure(f"{name}: bytecode for {evm} differs from that for {RELEASED}")
+    if len(runtime["object"]) // 2 - 1 > MAX_RUNTIME:
+        raise Failure(f"{name}: runtime code is larger than {MAX_RUNTIME} bytes")
+    (places,) = runtime["immutableReferences"].values()
+    settings = built["metadata"]
+    content = {
+        "contract": name,
+        "compiler": settings["compiler"]["version"],
+        "evmVersion": settings["settings"]["evmVersion"],
+        "optimizerRuns": settings["settings"]["optimizer"]["runs"],
+        "abi": built["abi"],
+        "bytecode": built["bytecode"]["object"],
+        "runtime": runtime["object"],
+        "immutables": {IMMUTABLES[name]: [place["start"] for place in places]},
+        "runtimeKeccak": "0x" + keccak.new(digest_bits=256, data=bytes.fromhex(runtime["object"][2:])).hexdigest(),
+    }
+    return json.dumps(content, indent=1) + "\n"
+
+
+def step_format(check: bool) -> None:
+    forge(RELEASED, "fmt", *(["--check"] if check else []))
+
+
+def step_vectors(check: bool) -> None:
+    command = [sys.executable, str(CONTRACTS / "test" / "vectors" / "generate.py"), *(["--check"] if check else [])]
+    if subprocess.run(command, check=False).returncode:
+        raise Failure("the vectors in contracts/test/vectors are not what their generator makes")
+
+
+def step_artifacts(check: bool) -> None:
+    for evm in (RELEASED, *TESTED):
+        forge(evm, "build", "src")
+    for name in IMMUTABLES:
+        path = EXPORTS / f"{name}.json"
+        text = export(name)
+        if not check:
+            path.write_text(text)
+        elif not path.exists() or path.read_text() != text:
+            raise Failure(f"{path} is not current: run contracts/script/build.py artifacts")
+
+
+def step_test(check: bool) -> None:
+    for evm in TESTED:
+        forge(evm, "test", "--no-match-path", "test/gas/*")
+
+
+def step_gas(check: bool) -> None:
+    forge("osaka", "test", "--isolate", "--match-path", "test/gas/*", FORGE_SNAPSHOT_CHECK="true" if check else "false")
+
+
+STEPS: dict[str, Callable[[bool], None]] = {
+    "format": step_format,
+    "vectors": step_vectors,
+    "artifacts": step_artifacts,
+    "test": step_test,
+    "gas": step_gas,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="compare instead of writing")
+    parser.add_argument("steps", nargs="*", metavar="STEP", help=" ".join(STEPS))
+    options = parser.parse_args()
+    unknown = set(options.steps) - set(STEPS)
+    if unknown:
+        parser.error(f"no such step: {' '.join(sorted(unknown))}")
+    try:
+        for name, step in STEPS.items():
+            if not options.steps or name in options.steps:
+                step(options.check)
+    except Failure as failure:
+        print(f"contracts: {failure}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

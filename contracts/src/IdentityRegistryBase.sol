@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {P256Scheme} from "./P256Scheme.sol";
+import {IFleetLog} from "./interfaces/IFleetLog.sol";
+import {IIdentityRegistry} from "./interfaces/IIdentityRegistry.sol";
+import {CoseKey} from "./libraries/CoseKey.sol";
+
+/// @title The rules of IdentityRegistry, over any P-256 implementation
+abstract contract IdentityRegistryBase is IIdentityRegistry, P256Scheme {
+    struct Tenant {
+        address admin; // not zero in an open tenant
+        uint48 nonce;
+        uint48 lastBlock;
+        address proposed;
+    }
+
+    struct Key {
+        uint64 from;
+        uint64 until; // OPEN while active
+        uint48 lastBlock;
+        Role role;
+        Status status;
+    }
+
+    struct Interval {
+        uint64 from;
+        uint64 until;
+    }
+
+    uint64 private constant OPEN = type(uint64).max;
+
+    /// @dev Bounds the loop of `isValidAt`.
+    uint256 private constant MAX_EARLIER = 16;
+
+    /// @inheritdoc IIdentityRegistry
+    IFleetLog public immutable fleetLog;
+
+    mapping(bytes32 tenant => Tenant) private _tenants;
+    mapping(bytes32 logId => mapping(bytes32 kid => Key)) private _keys;
+    mapping(bytes32 logId => mapping(bytes32 kid => Interval[])) private _earlier;
+
+    constructor(IFleetLog fleetLog_) {
+        fleetLog = fleetLog_;
+    }
+
+    /// @inheritdoc IIdentityRegistry
+    function openTenant(bytes32 x, bytes32 y, address admin, bytes32 r, bytes32 s) external returns (bytes32 tenant) {
+        if (!_isP256Point(x, y)) revert KeyOffCurve(x, y);
+        tenant = CoseKey.thumbprint(x, y);
+        Tenant storage t = _tenants[tenant];
+        if (t.admin != address(0)) revert TenantExists(tenant);
+        _consent("edgeseal/v1/tenant-open", tenant, t, x, y, admin, r, s);
+
+        t.admin = admin;
+        t.lastBlock = uint48(block.number);
+        emit TenantOpened(tenant, admin, x, y);
+    }
+
+    /// @inheritdoc IIdentityRegistry
+    function recoverAdmin(bytes32 x, bytes32 y, address admin, bytes32 r, bytes32 s) external {
+        bytes32 tenant = CoseKey.thumbprint(x, y);
+        Tenant storage t = _tenants[tenant];
+        if (t.admin == address(0)) revert UnknownTenant(tenant);
+        _consent("edgeseal/v1/tenant-admin", tenant, t, x, y, admin, r, s);
+        _changeAdmin(tenant, t, admin, true);
+    }
+
+    /// @inheritdoc IIdentityRegistry
+    function proposeAdmin(bytes32 tenant, address proposed) external {
+        Tenant storage t = _tenants[tenant];
+        _onlyAdmin(tenant);
+        t.proposed = proposed;
+        uint48 prevBlock = t.lastBlock;
+        t.lastBlock = uint48(block.number);
+        emit AdminProposed(tenant, msg.sender, proposed, prevBlock);
+    }
+
+    /// @inheritdoc IIdentityRegistry
+    function acceptAdmin(bytes32 tenant) external {
+        Tenant storage t = _tenants[tenant];
+        if (msg.sender != t.proposed) revert NotProposedAdmin(tenant, msg.sender, t.proposed);
+        _changeAdmin(tenant, t, msg.sender, false);
+    }
+
+    /// @inheritdoc IIdentityRegistry
+    function registerKey(bytes32 logId, Role role, bytes32 x, bytes32 y, uint64 from, bytes32 evidence)
+        external
+        returns (bytes32 kid)
+    {
+        uint64 anchored = _authorize(logId);
+        if (!_isP256Point(x, y)) revert KeyOffCurve(x, y);
+        kid = CoseKey.thumbprint(x, y);
+        Key storage key = _keys[logId][kid];
+        if (key.status != Status.None) revert KeyExists(logId, kid);
+
+        _keys[logId][kid] = Key(from, OPEN, uint48(block.number), role, Status.Active);
+        emit KeyRegistered(logId, kid, role, x, y, from, evidence, anchored);
+    }
+
+    /// @inheritdoc IIdentityRegistry
+    function suspendKey(bytes32 logId, bytes32 kid, uint64 until) external {
+        uint64 anchored = _authorize(logId);
+        Key storage key = _known(logId, kid);
+        if (key.status != Status.Active) revert WrongStatus(kid, key.status);
+        if (until > anchored) revert UntilAboveAnchored(until, anchored);
+
+        key.until = until;
+        key.status = Status.Suspended;
+        emit KeySuspended(logId, kid, until, anchored, _touch(key));
+    }
+
+    /// @inheritdoc IIdentityRegistry
+    function reinstateKey(bytes32 logId, bytes32 kid, uint64 from) external {
+        uint64 anchored = _authorize(logId);
+        Key storage key = _known(logId, kid);
+        if (key.status != Status.Suspended) revert WrongStatus(kid, key.status);
+        if (from < anchored) revert FromBelowAnchored(from, anchored);
+        Interval[] storage earlier = _earlier[logId][kid];
+        if (earlier.length == MAX_EARLIER) revert TooManyIntervals(kid, MAX_EARLIER);
+
+        earlier.push(Interval(key.from, key.until));
+        key.from = from;
+        key.until = OPEN;
+        key.status = Status.Active;
+        emit KeyReinstated(logId, kid, from, anchored, _touch(key));
+    }
+
+    /// @inheritdoc IIdentityRegistry
+    function revokeKey(bytes32 logId, bytes32 kid, uint64 until, Reason reason) external {
+        uint64 anchored = _authorize(logId);
+        Key storage key = _known(logId, kid);
+        if (until > anchored) revert UntilAboveAnchored(until, anchored);
+        if (key.status == Status.Revoked && until >= key.until) revert UntilNotLower(until, key.until);
+
+        // A suspension may have ended the interval earlier already; that stands.
+        if (until < key.until) key.until = until;
+        key.status = Status.Revoked;
+        emit KeyRevoked(logId, kid, reason, key.until, anchored, _touch(key));
+    }
+
+    /// @inheritdoc IIdentityRegistry
+    function isValidAt(bytes32 kid, bytes32 logId, uint64 position) external view returns (bool valid) {
+        Key storage key = _keys[logId][kid];
+        if (key.status == Status.None) return false;
+        // In the order they were made, each `from` opens what lies at or above it, each `until` closes it.
+        Interval[] storage earlier = _earlier[logId][kid];
+        for (uint256 i = 0; i < earlier.length; ++i) {
+            valid = _apply(valid, position, earlier[i].from, earlier[i].until);
+        }
+        return _apply(valid, position, key.from, key.until);
+    }
+
+    /// @inheritdoc IIdentityRegistry
+    function keyOf(bytes32 logId, bytes32 kid)
+        external
+        view
+        returns (Role role, Status status, uint64 lastBlock, uint64 from, uint64 until)
+    {
+        Key storage key = _known(logId, kid);
+        return (key.role, key.status, key.lastBlock, key.from, key.until);
+    }
+
+    /// @inheritdoc IIdentityRegistry
+    function earlierIntervals(bytes32 logId, bytes32 kid)
+        external
+        view
+        returns (uint64[] memory from, uint64[] memory until)
+    {
+        Interval[] storage earlier = _earlier[logId][kid];
+        from = new uint64[](earlier.length);
+        until = new uint64[](earlier.length);
+        for (uint256 i = 0; i < earlier.length; ++i) {
+            (from[i], until[i]) = (earlier[i].from, earlier[i].until);
+        }
+    }
+
+    /// @inheritdoc IIdentityRegistry
+    function adminOf(bytes32 tenant) external view returns (address) {
+        return _tenants[tenant].admin;
+    }
+
+    /// @inheritdoc IIdentityRegistry
+    function proposedAdminOf(bytes32 tenant) external view returns (address) {
+        return _tenants[tenant].proposed;
+    }
+
+    /// @inheritdoc IIdentityRegistry
+    function tenantNonce(bytes32 tenant) external view returns (uint64) {
+        return _tenants[tenant].nonce;
+    }
+
+    /// @inheritdoc IIdentityRegistry
+    function tenantLastBlock(bytes32 tenant) external view returns (uint64) {
+        return _tenants[tenant].lastBlock;
+    }
+
+    /// @dev Checks the root key's signature over (what, tenant, chain, contract, admin, nonce) and uses the nonce up.
+    function _consent(
+        string memory what,
+        bytes32 tenant,
+        Tenant storage t,
+        bytes32 x,
+        bytes32 y,
+        address admin,
+        bytes32 r,
+        bytes32 s
+    ) private {
+        if (admin == address(0)) revert ZeroAdmin();
+        if (s > HALF_N) revert HighS(s);
+        bytes32 digest = sha256(
+            abi.encodePacked(what, bytes1(0), tenant, block.chainid, address(this), admin, uint256(t.nonce))
+        );
+        if (!_verifyP256(digest, r, s, x, y)) revert BadSignature(digest, r, s);
+        ++t.nonce;
+    }
+
+    function _changeAdmin(bytes32 tenant, Tenant storage t, address admin, bool byRoot) private {
+        (address previous, uint48 prevBlock) = (t.admin, t.lastBlock);
+        t.admin = admin;
+        t.lastBlock = uint48(block.number);
+        t.proposed = address(0);
+        emit AdminChanged(tenant, previous, admin, byRoot, prevBlock);
+    }
+
+    function _onlyAdmin(bytes32 tenant) private view {
+        address admin = _tenants[tenant].admin;
+        if (msg.sender != admin) revert NotTenantAdmin(tenant, msg.sender, admin);
+    }
+
+    /// @dev Reverts unless the caller is the admin of the log's tenant; gives the log's anchored size.
+    function _authorize(bytes32 logId) private view returns (uint64 anchored) {
+        bytes32 tenant;
+        (tenant, anchored) = fleetLog.authorityOf(logId);
+        _onlyAdmin(tenant);
+    }
+
+    function _known(bytes32 logId, bytes32 kid) private view returns (Key storage key) {
+        key = _keys[logId][kid];
+        if (key.status == Status.None) revert UnknownKey(logId, kid);
+    }
+
+    function _touch(Key storage key) private returns (uint64 prevBlock) {
+        prevBlock = key.lastBlock;
+        key.lastBlock = uint48(block.number);
+    }
+
+    function _apply(bool valid, uint64 position, uint64 from, uint64 until) private pure returns (bool) {
+        return position < until && (valid || position >= from);
+    }
+}
