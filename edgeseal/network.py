@@ -7,22 +7,16 @@ whether he believes it: a verifier takes its trust from the trust file, not from
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Final
 
 from edgeseal import limits, strictyaml
-from edgeseal.commitment import domain
 from edgeseal.cose import PublicKey
 from edgeseal.errors import FormatError
+from edgeseal.pack import fleet_log_id
 
 SCHEMA: Final = "edgeseal-network/1"
 MAX_ENDPOINTS: Final = 16
 _HASH, _ADDRESS = r"[0-9a-f]{64}", r"0x[0-9a-fA-F]{40}"
-
-
-def fleet_log_id(root_kid: bytes, chain_id: int, contract: bytes, nonce: bytes) -> bytes:
-    """Return the 32-byte fleet log id (``docs/format.md`` 2.4) of a 32-byte kid, a 20-byte address, a 32-byte nonce."""
-    return sha256(domain("fleet-log") + root_kid + chain_id.to_bytes(32, "big") + contract + nonce).digest()
 
 
 @dataclass(frozen=True, slots=True)

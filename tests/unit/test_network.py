@@ -5,7 +5,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from edgeseal.cose import PublicKey
 from edgeseal.errors import FormatError
-from edgeseal.network import NetworkProfile, fleet_log_id
+from edgeseal.network import NetworkProfile
+from edgeseal.pack import fleet_log_id
 
 NUMBERS = ec.derive_private_key(7, ec.SECP256R1()).public_key().public_numbers()
 ROOT = PublicKey.of(NUMBERS.x.to_bytes(32, "big"), NUMBERS.y.to_bytes(32, "big"))
