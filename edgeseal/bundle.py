@@ -19,6 +19,7 @@ from edgeseal.commitment import Opening
 from edgeseal.container import Source
 from edgeseal.cose import PublicKey
 from edgeseal.errors import FormatError
+from edgeseal.snapshot import AbsenceProof, SnapshotProof, proof_from_map
 
 SCHEMA: Final = "edgeseal-bundle/1"
 
@@ -37,21 +38,6 @@ Consistency = tuple[int, int, list[bytes]]
 """(size-1, size-2, path) between two fleet heads."""
 
 _consistency = schema.row(schema.uint, schema.uint, schema.items(schema.digest, limits.MAX_PATH))
-_neighbour = schema.maybe(
-    schema.row(schema.uint, schema.binary(1, limits.MAX_ENTRY), schema.items(schema.digest, limits.MAX_PATH))
-)
-_snapshot_proof = schema.closed(
-    {
-        "v": schema.one_of(1),
-        "pos": schema.uint,
-        "index": schema.uint,
-        "entry": schema.binary(1, limits.MAX_ENTRY),
-        "path": schema.items(schema.digest, limits.MAX_PATH),
-    }
-)
-_absence_proof = schema.closed(
-    {"v": schema.one_of(1), "pos": schema.uint, "sub": schema.text(128, 1), "left": _neighbour, "right": _neighbour}
-)
 _anchor = schema.closed(
     {
         "v": schema.one_of(1),
@@ -179,9 +165,9 @@ class Bundle:
         """Return the consistency proofs between fleet heads."""
         return [(a, b, path) for a, b, path in self._array("proofs/consistency.cbor", _consistency)]
 
-    def snapshot_proofs(self) -> list[dict[str, Any]]:
-        """Return snapshot proofs and absence proofs (9.3) as checked maps; an absence proof has the key ``sub``."""
-        return self._array("proofs/snapshots.cbor", _any_snapshot_proof)
+    def snapshot_proofs(self) -> list[SnapshotProof | AbsenceProof]:
+        """Return the snapshot proofs and absence proofs (9.3)."""
+        return [proof_from_map(fields) for fields in self._array("proofs/snapshots.cbor", _anything)]
 
     def anchors(self) -> Iterator[AnchorEvidence]:
         """Yield the anchor evidence. Raises ``bundle_order`` where the name is not that of the block in it."""
@@ -263,10 +249,6 @@ _chunk = schema.closed(
     }
 )
 _statement = schema.row(schema.uint, schema.binary(1, limits.MAX_STATEMENT))
-
-
-def _any_snapshot_proof(value: Any, at: str) -> None:
-    (_absence_proof if type(value) is dict and "sub" in value else _snapshot_proof)(value, at)
 
 
 def anchor_name(anchor: AnchorEvidence) -> str:
