@@ -10,7 +10,7 @@ demo:      ## the whole system on this machine: broker, chain, gateway, two devi
 	@scripts/setup run && edgeseal demo $(if $(RPC),--rpc $(RPC))
 
 test:      ## everything but the soak tests
-	@scripts/setup dev && scripts/check && pytest
+	@scripts/setup dev && scripts/check && contracts/script/build.py --check && pytest
 
 check:     ## imports, types, style and the tests that need nothing but Python: seconds
 	@scripts/setup dev && scripts/check
@@ -27,8 +27,8 @@ fuzz:      ## the decoders against random and mutated bytes
 bench:     ## the table of measured ratios
 	@scripts/setup dev && python -m benchmarks
 
-contracts: ## build and test the contracts, and write the committed ABI and bytecode anew
-	@scripts/setup dev && scripts/contracts
+contracts: ## build, test and export the contracts: ABI, bytecode, gas
+	@scripts/setup dev && contracts/script/build.py
 
 vectors:   ## write tests/vectors anew (a released version's never change)
 	@scripts/setup dev && python -m tests.vectors.generate
