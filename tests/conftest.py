@@ -8,6 +8,9 @@ from collections.abc import Generator
 
 import pytest
 
+# The real parts tests run on.
+pytest_plugins = ["tests.realparts.tokens"]
+
 # The only reasons for which a test may be skipped on a CI machine. Full matches.
 EXPLAINED_SKIPS = (
     r"no \w+ for this platform",
