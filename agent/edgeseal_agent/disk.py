@@ -1,0 +1,69 @@
+"""The disk guard: says stop before the disk does, so that a full disk is a clear error and not a torn file."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Final
+
+from edgeseal.errors import Unavailable
+from edgeseal_agent.config import StorageConfig
+from edgeseal_agent.store import Store
+
+MB: Final = 1_048_576
+INTERVAL_NS: Final = 100_000_000
+"""The disk is asked at most ten times a second."""
+
+
+class DiskGuard:
+    """Checks free space and quota. ``keeps_inputs`` turns False when the quota says to go on without inputs.
+
+    ``on_drop`` is called once when that happens.
+    """
+
+    def __init__(self, store: Store, config: StorageConfig, on_drop: Callable[[], None] | None = None) -> None:
+        self._store = store
+        self._config = config
+        self._on_drop = on_drop
+        self._next_ns = 0
+        self.keeps_inputs = config.retain_inputs
+
+    def free_bytes(self) -> int:
+        """Return the bytes an ordinary user may still write where the store lies."""
+        found = os.statvfs(self._store.path.parent)
+        return found.f_bavail * found.f_frsize
+
+    def check(self) -> None:
+        """Return if records may be written.
+
+        Raises:
+            Unavailable: ``disk_full`` below ``min_free_mb``; ``quota_reached`` at ``quota_mb`` with ``when_full:
+                stop``.
+        """
+        now = time.monotonic_ns()
+        if now < self._next_ns:
+            return
+        self._next_ns = now + INTERVAL_NS
+        free = self.free_bytes()
+        if free < self._config.min_free_mb * MB:
+            raise Unavailable(
+                "disk_full",
+                f"{free // MB} MB free at {self._store.path.parent}, storage.min_free_mb is {self._config.min_free_mb}",
+                "free disk space, then start again: nothing acknowledged is lost",
+            )
+        used = self._store.bytes_on_disk()
+        if used >= self._config.quota_mb * MB:
+            self._full(used)
+
+    def _full(self, used: int) -> None:
+        if self._config.when_full == "stop":
+            raise Unavailable(
+                "quota_reached",
+                f"the store takes {used // MB} MB, storage.quota_mb is {self._config.quota_mb}",
+                "raise storage.quota_mb, set storage.when_full: drop_inputs, or export and shorten retention_days",
+            )
+        if self.keeps_inputs:
+            self.keeps_inputs = False
+            if self._on_drop is not None:
+                self._on_drop()

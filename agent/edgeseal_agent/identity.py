@@ -1,0 +1,146 @@
+"""The device's identity on disk: where state lies, the key in its token, the epoch secret, the fixed facts.
+
+``init`` makes it, every other command only reads it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from edgeseal.cose import PublicKey
+from edgeseal.errors import InvariantBroken, UsageError
+from edgeseal_agent.config import Config, KeyConfig
+from edgeseal_agent.store import Store
+
+if TYPE_CHECKING:
+    from edgeseal.adapters.pkcs11 import Pkcs11Signer, TokenKey
+
+STORE_NAME: Final = "journal.db"
+SECRET_NAME: Final = "epoch.secret"
+LOCK_NAME: Final = "lock"
+SECRET_SIZE: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The fixed facts of one device log, as ``init`` stored them.
+
+    ``root`` is the tenant root key that genesis pins, ``first_fleet_size`` the size of the fleet head in genesis: no
+    statement about this device can stand below it.
+    """
+
+    name: str
+    epoch: int
+    log: bytes
+    key: PublicKey
+    root: PublicKey
+    first_fleet_size: int
+
+    @classmethod
+    def of(cls, meta: dict[str, Any]) -> Identity:
+        """Return the identity in a store's facts."""
+        key, root = meta["key"], meta["root"]
+        return cls(
+            meta["name"], meta["epoch"], meta["log"], PublicKey.of(key[:32], key[32:]),
+            PublicKey.of(root[:32], root[32:]), meta["first_fleet_size"],
+        )  # fmt: skip
+
+
+def open_store(config: Config) -> Store:
+    """Return the device's store. Raises UsageError ``state_missing``, ``schema_unknown``; InvariantBroken
+    ``store_damaged``.
+    """
+    return Store.open(config.state_dir / STORE_NAME)
+
+
+@contextmanager
+def exclusive(state_dir: Path) -> Iterator[None]:
+    """Hold the state directory's lock: one writing process at a time. The kernel drops it when the process dies.
+
+    Raises:
+        UsageError: ``already_running`` when another process holds it, ``state_missing`` when there is no directory.
+    """
+    try:
+        descriptor = os.open(state_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise UsageError("state_missing", f"{state_dir}: {error.strerror}", "edgeseal-agent init makes it") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(
+                "already_running", f"another edgeseal-agent works in {state_dir}", "stop it first"
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_running(state_dir: Path) -> bool:
+    """Say whether some process holds the state directory's lock."""
+    try:
+        with exclusive(state_dir):
+            return False
+    except UsageError as error:
+        return error.code == "already_running"
+
+
+def read_secret(state_dir: Path) -> bytes:
+    """Return the epoch secret, from which the salts of this log's commitments derive.
+
+    Raises:
+        InvariantBroken: ``epoch_secret`` when the file is missing, of another length, or readable by others.
+    """
+    path = state_dir / SECRET_NAME
+    try:
+        secret = path.read_bytes()
+        mode = path.stat().st_mode & 0o777
+    except OSError as error:
+        raise InvariantBroken("epoch_secret", f"{path}: {error.strerror}") from error
+    if len(secret) != SECRET_SIZE or mode & 0o077:
+        raise InvariantBroken("epoch_secret", f"{path} must hold {SECRET_SIZE} bytes under mode 0600")
+    return secret
+
+
+def write_file(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write a small file so that it is there whole and durable, or not at all."""
+    draft = path.with_name(f".{path.name}.new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def token_key(key: KeyConfig) -> TokenKey:
+    """Return where the device key is, for the PKCS#11 adapter. Raises UsageError ``credential_missing``."""
+    from edgeseal.adapters.pkcs11 import TokenKey
+
+    return TokenKey(str(key.module), key.token, key.label, key.pin.path(), key.environment)
+
+
+def open_signer(key: KeyConfig, expected: PublicKey | None = None) -> Pkcs11Signer:
+    """Return the device key. With ``expected`` the token is not touched before the first signature.
+
+    Raises what :class:`edgeseal.adapters.pkcs11.Pkcs11Signer` raises.
+    """
+    from edgeseal.adapters.pkcs11 import Pkcs11Signer
+
+    return Pkcs11Signer(token_key(key), expected)
