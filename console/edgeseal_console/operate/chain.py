@@ -1,0 +1,164 @@
+"""The contracts as an operator uses them: deploy, open the tenant and its log, register and revoke keys."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from edgeseal.adapters.evm import BoundContract, Contract, EvmClient
+from edgeseal.adapters.pkcs11 import Pkcs11Signer
+from edgeseal.commitment import domain
+from edgeseal.cose import PublicKey
+from edgeseal.errors import UsageError
+from edgeseal.network import NetworkProfile
+from edgeseal.pack import fleet_log_id
+from edgeseal.trust import ChainTrust, Trust
+
+from .home import Home
+from .transactions import Transactor
+
+ROLES: Final = ("device", "operator", "gateway", "publisher", "approver", "auditor")
+"""Roles of the IdentityRegistry, in the order of its enum."""
+REASONS: Final = ("compromised", "retired", "lost", "superseded")
+"""Reason classes of a revocation, in the order of the registry's enum."""
+
+_REVOKED: Final = 3
+"""``Status.Revoked`` of the registry."""
+
+Say = Callable[[str], None]
+
+
+class Registry:
+    """The two contracts of a network, for one operator's account."""
+
+    def __init__(self, home: Home, network: NetworkProfile, say: Say) -> None:
+        client = EvmClient(network.endpoints[0])
+        self.network = network
+        self._registry = BoundContract(client, Contract("IdentityRegistry"), network.identity_registry)
+        self._log = BoundContract(client, Contract("FleetLog"), network.fleet_log_contract)
+        self._transactor = Transactor(client, home.account(), network.chain_id, home.folder, say)
+
+    def anchored_size(self) -> int:
+        """Return the size of the newest head on chain; 0 before the first."""
+        size: int = self._log.call("head", self.network.fleet_log)[0]
+        return size
+
+    def register(self, key: PublicKey, role: str, evidence: bytes) -> None:
+        """Register ``key`` with ``role``, valid from the anchored size on; nothing if it is registered already.
+
+        ``evidence`` is the 32-byte digest of what was shown for it; zero bytes for none.
+        Raises Reverted, UsageError, Unavailable.
+        """
+        _, status, *_ = self._registry.call("keyOf", self.network.fleet_log, key.kid)
+        if status != 0:
+            return
+        self._send(
+            f"register {role} {key.kid.hex()[:16]}…", "registerKey",
+            self.network.fleet_log, ROLES.index(role), key.x, key.y, self.anchored_size(), evidence,
+        )  # fmt: skip
+
+    def revoke(self, kid: bytes, until: int | None, reason: str) -> int:
+        """Revoke ``kid`` and return the fleet position from which it is void.
+
+        ``until`` None is the anchored size, above which none may lie. A key that is revoked already is left as it is,
+        and its position returned. Raises Reverted, UsageError, Unavailable.
+        """
+        _, status, _, _, known = self._registry.call("keyOf", self.network.fleet_log, kid)
+        if status == _REVOKED:
+            return int(known)
+        chosen = self.anchored_size() if until is None else until
+        self._send(
+            f"revoke {kid.hex()[:16]}…", "revokeKey", self.network.fleet_log, kid, chosen, REASONS.index(reason)
+        )  # fmt: skip
+        return chosen
+
+    def _send(self, what: str, function: str, *values: object) -> None:
+        data = self._registry.contract.encode(function, *values)
+        self._transactor.send(what, self._registry.contract, self._registry.address, data)
+
+
+def deploy(home: Home, *, rpc: str, kind: str, gateway: PublicKey, say: Say) -> NetworkProfile:
+    """Deploy both contracts, open tenant and fleet log, register operator and gateway; write the network profile.
+
+    Durable step by step on chain; the profile is written last. A stop before it leaves contracts that nothing refers
+    to: the next try deploys anew.
+
+    Raises:
+        UsageError: ``network_exists``; ``code_differs`` when the chain runs other code than ours. Reverted,
+        Unavailable.
+    """
+    if home.network_file.exists():
+        raise UsageError("network_exists", f"{home.network_file} is there already", "move it away to deploy anew")
+    client = EvmClient(rpc)
+    chain_id = client.chain_id()
+    transactor = Transactor(client, home.account(), chain_id, home.folder, say)
+    registry_abi, log_abi = Contract("IdentityRegistry"), Contract("FleetLog")
+    receipt = transactor.send("deploy IdentityRegistry and FleetLog", registry_abi, None, registry_abi.bytecode)
+    if receipt.contract is None:
+        raise UsageError("tx_failed", "the deployment made no contract")
+    registry = BoundContract(client, registry_abi, receipt.contract)
+    log_address = bytes.fromhex(registry.call("fleetLog")[2:])
+    check_code(client, registry_abi, registry.address)
+    check_code(client, log_abi, log_address)
+    root = home.root()
+    _open_tenant(transactor, registry, root, chain_id)
+    nonce = secrets.token_bytes(32)
+    data = log_abi.encode("open", root.public_key.kid, gateway.x, gateway.y, nonce)
+    transactor.send("open the fleet log", log_abi, log_address, data)
+    network = NetworkProfile(
+        chain_id, kind, log_address, registry.address, client.code_hash(log_address),
+        client.code_hash(registry.address), (rpc,), root.public_key, nonce, fleet_log_id(root.public_key.kid,
+        chain_id, log_address, nonce),
+    )  # fmt: skip
+    home.network_file.write_bytes(network.encode())
+    known = Registry(home, network, say)
+    known.register(gateway, "gateway", bytes(32))
+    known.register(home.operator().public_key, "operator", bytes(32))
+    return network
+
+
+def _open_tenant(transactor: Transactor, registry: BoundContract, root: Pkcs11Signer, chain_id: int) -> None:
+    key, admin = root.public_key, transactor.account.address
+    counter: int = registry.call("tenantNonce", key.kid)
+    digest = sha256(
+        domain("tenant-open") + key.kid + chain_id.to_bytes(32, "big") + registry.address + admin
+        + counter.to_bytes(32, "big")
+    ).digest()  # fmt: skip
+    signature = root.sign(digest)
+    data = registry.contract.encode("openTenant", key.x, key.y, "0x" + admin.hex(), signature[:32], signature[32:])
+    transactor.send("open the tenant", registry.contract, registry.address, data)
+
+
+def check_code(client: EvmClient, contract: Contract, address: bytes) -> None:
+    """Check that the code at ``address`` is the committed build of ``contract``, its immutables apart.
+
+    Raises:
+        UsageError: ``code_differs``.
+    """
+    code, expected = bytearray(client.code(address)), bytearray(contract.runtime)
+    for places in contract.immutables.values():
+        for place in places:
+            for image in (code, expected):
+                image[place : place + 32] = bytes(32)
+    if code != expected:
+        raise UsageError("code_differs", f"0x{address.hex()} does not run the {contract.name} of this release")
+
+
+def trust_from(network: NetworkProfile, *, blocks: frozenset[bytes], endpoints: tuple[str, ...]) -> Trust:
+    """Return the trust that follows from what this operator knows; who is handed it decides whether to believe it."""
+    chain = ChainTrust(
+        network.chain_id, network.kind, network.fleet_log_contract, network.identity_registry,
+        network.fleet_log_code, network.registry_code, blocks, endpoints,
+    )  # fmt: skip
+    return Trust(network.tenant_root, network.fleet_log, chain)
+
+
+def read_key(path: Path) -> PublicKey:
+    """Return the public key in a COSE_Key file, as ``edgeseal-gateway key --out`` writes it. Raises UsageError."""
+    try:
+        return PublicKey.decode(path.read_bytes())
+    except OSError as error:
+        raise UsageError("key_file", f"cannot read {path}: {error.strerror}") from error
