@@ -9,7 +9,7 @@ from collections.abc import Generator
 import pytest
 
 # The real parts tests run on.
-pytest_plugins = ["tests.realparts.tokens"]
+pytest_plugins = ["tests.realparts.services", "tests.realparts.tokens"]
 
 # The only reasons for which a test may be skipped on a CI machine. Full matches.
 EXPLAINED_SKIPS = (

@@ -1,0 +1,1 @@
+"""`edgeseal demo`: the whole system on one machine, and the outside parts it runs on."""
