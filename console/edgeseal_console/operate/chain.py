@@ -127,7 +127,7 @@ def _open_tenant(transactor: Transactor, registry: BoundContract, root: Pkcs11Si
         domain("tenant-open") + key.kid + chain_id.to_bytes(32, "big") + registry.address + admin
         + counter.to_bytes(32, "big")
     ).digest()  # fmt: skip
-    signature = root.sign(digest)
+    signature = root.sign_digest(digest)
     data = registry.contract.encode("openTenant", key.x, key.y, "0x" + admin.hex(), signature[:32], signature[32:])
     transactor.send("open the tenant", registry.contract, registry.address, data)
 

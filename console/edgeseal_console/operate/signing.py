@@ -36,7 +36,7 @@ WAIT_S: Final = 30
 def sign(content: Content, signer: Pkcs11Signer) -> bytes:
     """Return ``content`` as a statement signed in the token."""
     unsigned = statements.prepare(content, signer.public_key.kid)
-    return unsigned.assemble(signer.sign(sha256(unsigned.to_be_signed).digest()))
+    return unsigned.assemble(signer.sign(unsigned.to_be_signed))
 
 
 def first_keyset(
