@@ -17,6 +17,9 @@ from edgeseal.strictyaml import Section, YamlValue, load
 MANIFEST_NAME: Final = "manifest.yaml"
 SCHEMA: Final = "edgeseal-model/1"
 
+NAME_PATTERN: Final = "[a-z0-9][a-z0-9._-]{0,63}"
+VERSION_PATTERN: Final = "[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}"
+
 DTYPES: Final = {
     "bool": 1,
     "float16": 2,
@@ -143,8 +146,8 @@ def parse_manifest(data: bytes) -> Manifest:
     runtime, tolerance, golden = _golden(top.section("golden"), len(inputs), len(outputs))
     labels = _path(top, "labels") if "labels" in top else None
     manifest = Manifest(
-        name=top.text("name", "[a-z0-9][a-z0-9._-]{0,63}"),
-        version=top.text("version", "[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}"),
+        name=top.text("name", NAME_PATTERN),
+        version=top.text("version", VERSION_PATTERN),
         model=_path(top, "model"),
         labels=labels,
         public=_public(top, labels),

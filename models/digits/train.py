@@ -1,15 +1,13 @@
-"""Train the digits classifier and write ``digits.tflite`` (full int8) and ``held-out.npz``.
+"""Train the digits classifier and write ``digits.tflite`` (full int8).
 
 Run it in a virtual environment of its own; TensorFlow is no dependency of the project and exists only for x86_64::
 
     python3.11 -m venv /tmp/digits-venv
     /tmp/digits-venv/bin/pip install tensorflow-cpu==2.21.0 scikit-learn==1.9.1 keras==3.15.1 numpy pillow
-    /tmp/digits-venv/bin/python models/digits/train.py --out models/digits
+    /tmp/digits-venv/bin/python -m models.digits.train --out models/digits
 
-Data: scikit-learn's ``load_digits`` (1,797 images of 8x8, values 0 to 16). The split is stratified and seeded: 1,347
-images train, 450 are held out and never seen by training or by the choice of quantisation ranges.
-
-A value v becomes the 8-bit pixel 15 v, and the network sees pixel / 255. The representative data spans 0 to 1, so the
+Data: ``heldout.py``. 1,347 images train; the 450 held out are never seen by training or by the choice of quantisation
+ranges. The network sees pixel / 255. The representative data spans 0 to 1, so the
 input is quantised with scale 1/255 and zero point -128: the int8 tensor is the pixel minus 128, exactly.
 
 Seeds are fixed and TensorFlow's deterministic kernels are on: a second run with the same versions on the same machine
@@ -27,23 +25,10 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 import numpy as np
 import tensorflow as tf
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
-SEED = 20260901
-HELD_OUT = 450
+from models.digits.heldout import SEED, split
+
 EPOCHS = 60
-
-
-def split() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return (train pixels, held-out pixels, train labels, held-out labels); pixels are uint8 of shape (n, 8, 8)."""
-    digits = load_digits()
-    pixels = (digits.images * 15).astype(np.uint8)
-    labels = digits.target.astype(np.uint8)
-    train_x, held_x, train_y, held_y = train_test_split(
-        pixels, labels, test_size=HELD_OUT, random_state=SEED, stratify=labels
-    )
-    return train_x, held_x, train_y, held_y
 
 
 def network() -> tf.keras.Model:
@@ -110,7 +95,7 @@ def accuracy(flatbuffer: bytes, pixels: np.ndarray, labels: np.ndarray) -> float
 def main() -> None:
     """Train, convert, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder for digits.tflite and held-out.npz")
+    parser.add_argument("--out", type=Path, required=True, help="folder for digits.tflite")
     out: Path = parser.parse_args().out
     train_x, held_x, train_y, held_y = split()
     model = fit(train_x, train_y)
@@ -119,7 +104,6 @@ def main() -> None:
     print(f"held-out accuracy: float {float_accuracy:.4f}, int8 {accuracy(flatbuffer, held_x, held_y):.4f}")
     print(f"train accuracy: int8 {accuracy(flatbuffer, train_x, train_y):.4f}; {len(flatbuffer)} bytes")
     (out / "digits.tflite").write_bytes(flatbuffer)
-    np.savez_compressed(out / "held-out.npz", pixels=held_x, labels=held_y)
 
 
 if __name__ == "__main__":
