@@ -27,7 +27,7 @@ def cases() -> dict[str, dict[str, bytes]]:
     names += [
         "golden/10-input0.bin",
         "golden/2-input0.bin",
-        "A",
+        "A0",
         "Z/z",
         "a/b/c/d",
         "a/b/c/e",
