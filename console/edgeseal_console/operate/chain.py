@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable
 from hashlib import sha256
@@ -130,6 +131,21 @@ def _open_tenant(transactor: Transactor, registry: BoundContract, root: Pkcs11Si
     signature = root.sign_digest(digest)
     data = registry.contract.encode("openTenant", key.x, key.y, "0x" + admin.hex(), signature[:32], signature[32:])
     transactor.send("open the tenant", registry.contract, registry.address, data)
+
+
+def fund(home: Home, network: NetworkProfile, address: str, say: Say) -> int:
+    """Send half of the operator's balance to ``address`` (0x and 40 hex digits) and return the wei sent.
+
+    Raises:
+        UsageError: ``address``. Unavailable.
+    """
+    if re.fullmatch(r"0x[0-9a-fA-F]{40}", address) is None:
+        raise UsageError("address", f"{address!r:.60} is no address: 0x and 40 hex digits")
+    client = EvmClient(network.endpoints[0])
+    transactor = Transactor(client, home.account(), network.chain_id, home.folder, say)
+    wei = client.balance(transactor.account.address) // 2
+    transactor.send(f"fund {address}", Contract("FleetLog"), bytes.fromhex(address[2:]), b"", wei)
+    return wei
 
 
 def check_code(client: EvmClient, contract: Contract, address: bytes) -> None:

@@ -131,6 +131,32 @@ def _chain(subparsers: Parsers) -> None:
         help="operator: the chain is run by whoever is under audit, and what it shows is ATTESTED; public: it is not",
     )  # fmt: skip
 
+    _leaf(branch, "show", _run_chain_show, "print the network profile", "edgeseal chain show --home ./ops")
+    fund = _leaf(
+        branch, "fund", _run_fund, "send half of the operator's balance to an account, such as the gateway's",
+        "edgeseal chain fund --home ./ops 0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
+    )  # fmt: skip
+    fund.add_argument("address", help="0x and 40 hex digits")
+
+
+def _run_chain_show(args: argparse.Namespace) -> int:
+    home = homes.load(args.home)
+    network = home.network()
+    fields = {
+        "chain_id": network.chain_id, "kind": network.kind, "endpoints": list(network.endpoints),
+        "fleet_log": network.fleet_log.hex(), "fleet_log_contract": "0x" + network.fleet_log_contract.hex(),
+        "identity_registry": "0x" + network.identity_registry.hex(), "root_kid": network.tenant_root.kid.hex(),
+    }  # fmt: skip
+    return _show(args, fields, [f"{name:<20}{value}" for name, value in fields.items()])
+
+
+def _run_fund(args: argparse.Namespace) -> int:
+    from edgeseal_console.operate import chain
+
+    home = homes.load(args.home)
+    sent = chain.fund(home, home.network(), args.address, _say)
+    return _show(args, {"address": args.address, "wei": sent}, [f"sent {sent} wei to {args.address}"])
+
 
 def _run_deploy(args: argparse.Namespace) -> int:
     from edgeseal_console.operate import chain
@@ -268,10 +294,8 @@ def _identity(subparsers: Parsers) -> None:
     enrol.add_argument(
         "request", type=Path, help="the JSON file of edgeseal-agent init; compare its kid with the device's"
     )
-    enrol.add_argument("--groups", default="", metavar="G,…", help="groups the device belongs to")
-    enrol.add_argument(
-        "--cadence", type=int, default=300, help="seconds between heartbeats it is held to (%(default)s)"
-    )
+    enrol.add_argument("--groups", metavar="G,…", help="groups it belongs to; default: those it asks for")
+    enrol.add_argument("--cadence", type=int, help="seconds between heartbeats; default: what it declares")
     enrol.add_argument(
         "--assurance", choices=ASSURANCE, default="softhsm",
         help="what you attest of its key (%(default)s: a software key)",
@@ -301,8 +325,9 @@ def _run_enrol(args: argparse.Namespace) -> int:
     home = homes.load(args.home)
     network = home.network()
     request = signing.EnrolmentRequest.read(args.request)
-    groups = [word for word in args.groups.split(",") if word]
-    content = signing.enrolment(request, assurance=args.assurance, groups=groups, cadence_s=args.cadence)
+    groups = request.groups if args.groups is None else [word for word in args.groups.split(",") if word]
+    cadence = args.cadence or request.cadence_s
+    content = signing.enrolment(request, assurance=args.assurance, groups=groups, cadence_s=cadence)
     chain.Registry(home, network, _say).register(request.key, "device", bytes(32))
     # Durable on chain: the key's registration. A second try finds it and goes on with the statement.
     with _gateway(home) as gateway:

@@ -114,7 +114,8 @@ class EnrolmentRequest:
     name: str
     key: PublicKey
     genesis: bytes
-    module: str
+    groups: tuple[str, ...]
+    cadence_s: int
 
     @classmethod
     def read(cls, path: Path) -> EnrolmentRequest:
@@ -124,7 +125,8 @@ class EnrolmentRequest:
                 raise ValueError("too long")
             fields = json.loads(path.read_text("utf-8"))
             key = PublicKey.of(bytes.fromhex(fields["x"]), bytes.fromhex(fields["y"]))
-            return cls(str(fields["name"]), key, bytes.fromhex(fields["genesis"]), str(fields.get("module", "")))
+            groups = tuple(str(word) for word in fields["groups"])
+            return cls(str(fields["name"]), key, bytes.fromhex(fields["genesis"]), groups, int(fields["cadence"]))
         except (OSError, ValueError, KeyError, TypeError, FormatError) as error:
             raise UsageError(
                 "request_file", f"{path} is no enrolment request: {error}", "take the file edgeseal-agent init wrote"

@@ -46,13 +46,14 @@ class Transactor:
         self._say = say
         self._finish_pending()
 
-    def send(self, what: str, contract: Contract, to: bytes | None, data: bytes) -> TxReceipt:
+    def send(self, what: str, contract: Contract, to: bytes | None, data: bytes, wei: int = 0) -> TxReceipt:
         """Send one transaction and return its receipt once it is mined and succeeded.
 
         Args:
             what: one phrase for people.
             contract: whose errors to name when it is refused.
             to: 20-byte address, or None to create a contract.
+            wei: what to send along.
 
         Raises:
             Reverted: the contract refuses it (nothing is sent then). UsageError ``funds``. Unavailable.
@@ -68,14 +69,14 @@ class Transactor:
             raise Unavailable("rpc_answer", "the node has no newest block")
         tip = self.client.priority_fee()
         fee = tip + 2 * head.base_fee
-        if self.client.balance(self.account.address) < gas * fee:
+        if self.client.balance(self.account.address) < gas * fee + wei:
             raise UsageError(
                 "funds",
                 f"account 0x{self.account.address.hex()} cannot pay up to {gas * fee} wei for: {what}",
                 "send it funds, or name another account_key_file in console.yaml",
             )
         nonce = self.client.transaction_count(self.account.address)
-        signed = self.account.sign(Transaction(self._chain_id, nonce, to, data, gas, fee, tip))
+        signed = self.account.sign(Transaction(self._chain_id, nonce, to, data, gas, fee, tip, wei))
         self._store(what, signed)
         # Durable: the bytes that may be sent. A restart sends exactly these again and waits for them.
         return self._finish(what, signed.raw, signed.hash)
