@@ -19,7 +19,6 @@ import requests
 from eth_account import Account as _EthAccount
 from eth_account.signers.local import LocalAccount
 from web3 import HTTPProvider, Web3
-from web3.contract import Contract as _Web3Contract
 from web3.exceptions import Web3Exception
 from web3.types import RPCEndpoint
 
@@ -322,13 +321,14 @@ class Contract:
         self.runtime: bytes = bytes.fromhex(artifact["runtime"].removeprefix("0x"))
         self.immutables: dict[str, list[int]] = artifact["immutables"]
         self._web3 = Web3()
-        self._contract: type[_Web3Contract] = self._web3.eth.contract(abi=artifact["abi"])
         self._abi: list[dict[str, Any]] = artifact["abi"]
         self._errors = {keccak256(_signature(item).encode())[:4]: item for item in self._abi if item["type"] == "error"}
 
     def encode(self, function: str, *values: Any) -> bytes:
-        """Return the call data of ``function`` with these values."""
-        return bytes.fromhex(self._contract.encode_abi(function, list(values))[2:])
+        """Return the call data of ``function`` with these values; an address is 20 bytes or 0x and 40 digits."""
+        (item,) = [i for i in self._abi if i["type"] == "function" and i["name"] == function]
+        types = [_type(i) for i in item["inputs"]]
+        return keccak256(_signature(item).encode())[:4] + bytes(self._web3.codec.encode(types, values))
 
     def decode_result(self, function: str, data: bytes) -> tuple[Any, ...]:
         """Return what ``function`` answered. Raises Unavailable ``rpc_answer`` if the bytes are no such answer."""

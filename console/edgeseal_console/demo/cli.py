@@ -26,9 +26,7 @@ def add_parsers(subparsers: Any) -> None:
     parser.add_argument("--inferences", type=int, default=600, help="how many, over both devices (%(default)s)")
     parser.add_argument("--keep", action="store_true", help="leave everything running afterwards, until Ctrl-C")
     parser.add_argument("--rpc", metavar="URL", help="an EVM node to use instead of an own anvil")
-    parser.add_argument(
-        "--account-key", type=Path, metavar="FILE", help="with --rpc: account with funds, private key in hex"
-    )
+    parser.add_argument("--account-key", type=Path, metavar="FILE", help="for --rpc: an account with funds, key in hex")
     parser.set_defaults(func=_run)
 
 

@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from edgeseal.adapters.evm import BoundContract, Contract, EvmClient
+from edgeseal.adapters.evm import BoundContract, Contract, EvmClient, Reverted
 from edgeseal.adapters.pkcs11 import Pkcs11Signer
 from edgeseal.commitment import domain
 from edgeseal.cose import PublicKey
@@ -53,8 +53,7 @@ class Registry:
         ``evidence`` is the 32-byte digest of what was shown for it; zero bytes for none.
         Raises Reverted, UsageError, Unavailable.
         """
-        _, status, *_ = self._registry.call("keyOf", self.network.fleet_log, key.kid)
-        if status != 0:
+        if self._known(key.kid) is not None:
             return
         self._send(
             f"register {role} {key.kid.hex()[:16]}…", "registerKey",
@@ -67,14 +66,23 @@ class Registry:
         ``until`` None is the anchored size, above which none may lie. A key that is revoked already is left as it is,
         and its position returned. Raises Reverted, UsageError, Unavailable.
         """
-        _, status, _, _, known = self._registry.call("keyOf", self.network.fleet_log, kid)
-        if status == _REVOKED:
-            return int(known)
+        known = self._known(kid)
+        if known is not None and known[0] == _REVOKED:
+            return known[1]
         chosen = self.anchored_size() if until is None else until
         self._send(
             f"revoke {kid.hex()[:16]}…", "revokeKey", self.network.fleet_log, kid, chosen, REASONS.index(reason)
         )  # fmt: skip
         return chosen
+
+    def _known(self, kid: bytes) -> tuple[int, int] | None:
+        try:
+            _, status, _, _, until = self._registry.call("keyOf", self.network.fleet_log, kid)
+        except Reverted as error:
+            if error.name == "UnknownKey":
+                return None
+            raise
+        return int(status), int(until)
 
     def _send(self, what: str, function: str, *values: object) -> None:
         data = self._registry.contract.encode(function, *values)
@@ -129,7 +137,7 @@ def _open_tenant(transactor: Transactor, registry: BoundContract, root: Pkcs11Si
         + counter.to_bytes(32, "big")
     ).digest()  # fmt: skip
     signature = root.sign_digest(digest)
-    data = registry.contract.encode("openTenant", key.x, key.y, "0x" + admin.hex(), signature[:32], signature[32:])
+    data = registry.contract.encode("openTenant", key.x, key.y, admin, signature[:32], signature[32:])
     transactor.send("open the tenant", registry.contract, registry.address, data)
 
 
