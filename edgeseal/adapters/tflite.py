@@ -6,6 +6,7 @@ model nobody trusted has signed does so in a child process with limits.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import re
@@ -195,6 +196,10 @@ def _load_delegates(module: ModuleType, path: str | None, options: Mapping[str, 
     if path is None:
         return None
     try:
+        library = ctypes.CDLL(path)  # first by itself: the runtime's own wrapper trips over what is no delegate
+        for symbol in ("tflite_plugin_create_delegate", "tflite_plugin_destroy_delegate"):
+            if not hasattr(library, symbol):
+                raise ValueError(f"no {symbol} in it")
         return [module.load_delegate(path, dict(options or {}))]
     except (ValueError, OSError) as error:
         raise Unavailable("delegate_failed", f"{path}: {' '.join(str(error).split())[:300]}") from error

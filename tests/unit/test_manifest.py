@@ -21,7 +21,7 @@ def test_the_committed_manifest_reads_as_written() -> None:
     )
     assert manifest.preprocess is not None
     assert manifest.preprocess.offset == (-128.0,)
-    assert len(manifest.golden) == 10
+    assert len(manifest.golden) == 14
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_the_package_holds_the_bytes_that_were_hashed() -> None:
     assert package.digest == package_digest(files)
     assert (package.manifest.name, package.manifest.version) == ("digits", "1.0.0")
     assert package.labels == tuple("0123456789")
-    assert len(package.golden) == 10
+    assert len(package.golden) == 14
     assert package.golden[0].inputs == (files["golden/0-input0.bin"],)
 
 
