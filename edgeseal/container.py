@@ -108,11 +108,13 @@ class ZipSource:
                 ``bundle_method``, ``bundle_link``, ``bundle_overlap``, ``bundle_ratio``, and what ``check_names`` and
                 ``check_sizes`` raise. An OSError of ``file`` passes through.
         """
-        _check_directory_size(file)
+        count = _directory_count(file)
         try:
             self._zip = zipfile.ZipFile(file)
         except (zipfile.BadZipFile, zlib.error, struct.error, ValueError, OverflowError, NotImplementedError) as error:
             raise _container(error) from error
+        if len(self._zip.infolist()) != count:
+            raise FormatError("bundle_container", f"the end record counts {count} entries, the directory has others")
         entries = [info for info in self._zip.infolist() if not _is_folder(info)]
         check_names(_raw_name(info) for info in entries)
         check_sizes((info.filename, info.file_size) for info in entries)
@@ -199,8 +201,11 @@ def _check_layout(entries: list[zipfile.ZipInfo], directory: int) -> None:
             raise FormatError("bundle_overlap", f"{info.filename!r:.300} shares bytes with another entry")
 
 
-def _check_directory_size(file: BinaryIO) -> None:
-    """Bound the central directory, which zipfile reads whole, and refuse anything after the end record."""
+def _directory_count(file: BinaryIO) -> int:
+    """Return how many entries the end record claims, after bounding the central directory, which zipfile reads whole.
+
+    Anything after the end record is refused.
+    """
     length = file.seek(0, 2)
     if length < _END.size:
         raise FormatError("bundle_container", "too short for a zip")
@@ -214,6 +219,7 @@ def _check_directory_size(file: BinaryIO) -> None:
         raise FormatError("bundle_file_count", f"{count} entries, at most {limits.MAX_BUNDLE_FILES} files")
     if size > min(MAX_DIRECTORY, length):
         raise FormatError("bundle_container", f"a directory of {size} bytes")
+    return int(count)
 
 
 def _zip64_size(file: BinaryIO, length: int) -> tuple[int, int]:

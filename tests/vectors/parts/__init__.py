@@ -1,0 +1,1 @@
+"""The vectors, part by part: each module has ``cases()``."""
