@@ -237,6 +237,7 @@ def _api(section: Section, folder: Path) -> ApiConfig:
         raise FormatError("yaml_range", f"{section.path('bind')} is no IP address") from None
     if not loopback and (found.tls is None or found.tls.cert_file is None or found.token_file is None):
         raise FormatError(
-            "yaml_range", f"{section.path('bind')}: beyond loopback the API needs tls (cert_file, key_file) and token_file"
+            "yaml_range",
+            f"{section.path('bind')}: beyond loopback the API needs tls (cert_file, key_file) and token_file",
         )
     return found

@@ -32,7 +32,9 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One signed transaction: its hash, the anchor it carries, nonce, raw bytes, fees in wei, gas limit, time first stored."""
+    """One signed transaction: its hash, the anchor it carries, nonce, raw bytes, fees in wei, gas limit, time first
+    stored.
+    """
 
     hash: bytes
     size: int
@@ -96,7 +98,16 @@ def add_attempt(connection: sqlite3.Connection, attempt: Attempt) -> None:
     """Keep one more signed transaction of the open anchor (same nonce, higher fee)."""
     connection.execute(
         "INSERT INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (attempt.hash, attempt.size, attempt.nonce, attempt.raw, attempt.max_fee, attempt.tip, attempt.gas, attempt.at_ms),
+        (
+            attempt.hash,
+            attempt.size,
+            attempt.nonce,
+            attempt.raw,
+            attempt.max_fee,
+            attempt.tip,
+            attempt.gas,
+            attempt.at_ms,
+        ),
     )
 
 
@@ -127,8 +138,14 @@ def finish(
 
 
 def give_up(connection: sqlite3.Connection, size: int) -> None:
-    """Drop the open anchor: the chain has a head at least as large from somebody else, or will never take this one."""
-    connection.execute("DELETE FROM anchor WHERE size = ? AND state = 'sent'", (size,))
+    """Let the open anchor wait again, without its transactions: they can never be mined any more."""
+    connection.execute("DELETE FROM attempt WHERE size = ?", (size,))
+    connection.execute("UPDATE anchor SET state = 'wanted' WHERE size = ? AND state = 'sent'", (size,))
+
+
+def drop(connection: sqlite3.Connection, size: int) -> None:
+    """Drop an anchor that is not final: a larger head is on the chain, so this size can never get there."""
+    connection.execute("DELETE FROM anchor WHERE size = ? AND state <> 'final'", (size,))
 
 
 def _move(connection: sqlite3.Connection, size: int, old: str, new: str) -> None:

@@ -1,7 +1,7 @@
 """Connections to the store: durable writes, one writer at a time, snapshots for readers.
 
-SQLite in WAL mode with ``synchronous=FULL``: when :meth:`Database.write` has left its block without an exception, what was
-written survives a power cut. Threads and processes may each open the same store.
+SQLite in WAL mode with ``synchronous=FULL``: when :meth:`Database.write` has left its block without an exception,
+what was written survives a power cut. Threads and processes may each open the same store.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Final
 
 from edgeseal.errors import EdgesealError, InvariantBroken, Unavailable, UsageError
-
 from edgeseal_gateway.store import schema
 
 FILE: Final = "gateway.db"

@@ -1,8 +1,8 @@
 """Device logs as they are kept: segments as received, their leaf hashes, heads (``docs/format.md`` 5, 6).
 
-Segments in the store follow each other without gap or overlap: of one that repeats known positions, ``skip`` leading items
-are not counted. What was sent again whole after it had been stored stripped stands in ``patch``. Every function works in
-the caller's transaction.
+Segments in the store follow each other without gap or overlap: of one that repeats known positions, ``skip`` leading
+items are not counted. What was sent again whole after it had been stored stripped stands in ``patch``. Every function
+works in the caller's transaction.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ TILE: Final = 256
 """Leaves under one stored node; a proof reads one tile's leaves and the hashes of the others."""
 _TILE_LEVEL: Final = 8
 
-WAITING, READY, SEQUENCED = 0, 1, 2
+WAITING, READY, SEQUENCED, PASSED = 0, 1, 2, 3
+"""States of a head: bodies are missing; may be sequenced; in the fleet log; a larger one went there in its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +86,25 @@ def newest_sequenced(connection: sqlite3.Connection, dev: int) -> HeadRow | None
 
 
 def ready_heads(connection: sqlite3.Connection, limit: int) -> list[HeadRow]:
-    """Return heads that may be sequenced, in order of arrival; frozen and revoked logs stay out."""
+    """Return, for at most ``limit`` logs, the largest head that may be sequenced; frozen and revoked logs stay out."""
     rows = connection.execute(
-        _HEAD + "WHERE state = 1 AND dev IN (SELECT id FROM device WHERE state IN ('active', 'closed'))"
-        " ORDER BY id LIMIT ?",
+        "SELECT id, dev, max(size), root, head, digest, state FROM device_head WHERE state = 1"
+        " AND dev IN (SELECT id FROM device WHERE state IN ('active', 'closed')) GROUP BY dev ORDER BY id LIMIT ?",
         (limit,),
-    )
+    )  # SQLite takes the other columns from the row that has the maximum
     return [HeadRow(*row) for row in rows]
 
 
-def set_sequenced(connection: sqlite3.Connection, ids: Iterable[int]) -> None:
-    """Note that these heads are in the fleet log now."""
-    connection.executemany("UPDATE device_head SET state = 2 WHERE id = ?", [(head,) for head in ids])
+def set_sequenced(connection: sqlite3.Connection, rows: Iterable[HeadRow]) -> None:
+    """Note that these heads are in the fleet log now, in the place of smaller ones of their logs that were ready
+    too.
+    """
+    for row in rows:
+        connection.execute(
+            "UPDATE device_head SET state = CASE WHEN id = ? THEN 2 ELSE 3 END"
+            " WHERE state = 1 AND dev = ? AND size <= ?",
+            (row.id, row.dev, row.size),
+        )
 
 
 def add_stripped(connection: sqlite3.Connection, dev: int, positions: Iterable[tuple[int, int]]) -> None:
@@ -106,7 +114,9 @@ def add_stripped(connection: sqlite3.Connection, dev: int, positions: Iterable[t
 
 def stripped(connection: sqlite3.Connection, dev: int, start: int, stop: int) -> dict[int, int]:
     """Return position → form of items stored not whole, from ``start`` up to ``stop``."""
-    rows = connection.execute("SELECT seq, form FROM stripped WHERE dev = ? AND seq >= ? AND seq < ?", (dev, start, stop))
+    rows = connection.execute(
+        "SELECT seq, form FROM stripped WHERE dev = ? AND seq >= ? AND seq < ?", (dev, start, stop)
+    )
     return dict(rows)
 
 
@@ -138,12 +148,19 @@ def release_heads(connection: sqlite3.Connection, dev: int) -> int | None:
     ).fetchone()[0]
     bound = missing if missing is not None else (1 << 63) - 1
     connection.execute("UPDATE device_head SET state = 1 WHERE dev = ? AND state = 0 AND size <= ?", (dev, bound))
-    waits = connection.execute("SELECT 1 FROM device_head WHERE dev = ? AND state = 0 LIMIT 1", (dev,)).fetchone()
-    return None if waits is None or missing is None else int(missing)
+    return None if missing is None or not any_waiting(connection, dev) else int(missing)
+
+
+def any_waiting(connection: sqlite3.Connection, dev: int) -> bool:
+    """Tell whether a head of this log waits for bodies."""
+    row = connection.execute("SELECT 1 FROM device_head WHERE dev = ? AND state = 0 LIMIT 1", (dev,)).fetchone()
+    return row is not None
 
 
 def leaves(connection: sqlite3.Connection, dev: int, start: int, stop: int) -> list[bytes]:
-    """Return the leaf hashes of positions ``start`` up to ``stop``; InvariantBroken ``segment_missing`` if one lacks."""
+    """Return the leaf hashes of positions ``start`` up to ``stop``; InvariantBroken ``segment_missing`` if one
+    lacks.
+    """
     found: list[bytes] = []
     for first, _, blob in _overlapping(connection, dev, start, stop, "leaves"):
         low, high = max(start, first), min(stop, first + len(blob) // 32)
@@ -182,7 +199,9 @@ def _overlapping(
 
 
 def reader(connection: sqlite3.Connection, dev: int) -> merkle.GetNode:
-    """Return the function by which :mod:`edgeseal.merkle` reads this log: stored tiles, else the leaves under the node."""
+    """Return the function by which :mod:`edgeseal.merkle` reads this log: stored tiles, else the leaves under the
+    node.
+    """
     tiles: dict[int, bytes] = dict(connection.execute("SELECT idx, hash FROM tile WHERE dev = ?", (dev,)))
 
     def tile(index: int) -> bytes:

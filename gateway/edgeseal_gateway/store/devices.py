@@ -50,8 +50,8 @@ class Device:
 
 
 _COLUMNS: Final = (
-    "SELECT id, log, x, y, kid, name, assurance, groups, cadence, genesis, enrolled, state, size, root, frontier, bytes,"
-    " seen_log, seen_size, seen_root, contact FROM device "
+    "SELECT id, log, x, y, kid, name, assurance, groups, cadence, genesis, enrolled, state, size, root, frontier,"
+    " bytes, seen_log, seen_size, seen_root, contact FROM device "
 )
 
 
@@ -122,7 +122,9 @@ def states(connection: sqlite3.Connection) -> dict[bytes, str]:
 
 
 def largest_seen(connection: sqlite3.Connection, fleet_log: bytes) -> tuple[int, bytes] | None:
-    """Return (size, device log) of the largest fleet head that a device, not revoked, says in a signed head it has seen."""
+    """Return (size, device log) of the largest fleet head that a device, not revoked, says in a signed head it has
+    seen.
+    """
     row = connection.execute(
         "SELECT seen_size, log FROM device WHERE seen_log = ? AND state <> 'revoked' ORDER BY seen_size DESC LIMIT 1",
         (fleet_log,),
@@ -134,7 +136,9 @@ MAX_APPLICANTS: Final = 1_000
 
 
 def note_applicant(connection: sqlite3.Connection, log: bytes, key: PublicKey, size: int, at_ms: int) -> None:
-    """Remember that a device that is not enrolled asked; of more than MAX_APPLICANTS the longest silent is forgotten."""
+    """Remember that a device that is not enrolled asked; of more than MAX_APPLICANTS the longest silent is
+    forgotten.
+    """
     connection.execute(
         "INSERT INTO applicant VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET size = excluded.size, at = excluded.at",
         (log, key.x, key.y, size, at_ms),

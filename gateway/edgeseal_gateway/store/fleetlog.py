@@ -30,7 +30,9 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class StoredHead:
-    """A fleet head that was decided; ``signature`` is None until it has been signed. ``snapshot``: its last leaf is one."""
+    """A fleet head that was decided; ``signature`` is None until it has been signed. ``snapshot``: its last leaf is
+    one.
+    """
 
     head: FleetHead
     kid: bytes
@@ -80,7 +82,9 @@ def append(connection: sqlite3.Connection, entries: Sequence[statements.Statemen
 
 
 def reader(connection: sqlite3.Connection) -> merkle.GetNode:
-    """Return the function by which :mod:`edgeseal.merkle` reads stored nodes. It raises InvariantBroken ``node_missing``."""
+    """Return the function by which :mod:`edgeseal.merkle` reads stored nodes. It raises InvariantBroken
+    ``node_missing``.
+    """
 
     def get_node(level: int, index: int) -> bytes:
         if level:
@@ -140,9 +144,18 @@ def of_type(connection: sqlite3.Connection, typ: str, start: int = 0, limit: int
     return [Leaf(*row) for row in rows]
 
 
-def last_of_subject(connection: sqlite3.Connection, sub: str, typ: str) -> Leaf | None:
-    """Return the newest leaf with this subject and typ."""
-    row = connection.execute(_LEAF + "WHERE sub = ? AND typ = ? ORDER BY pos DESC LIMIT 1", (sub, typ)).fetchone()
+def of_subject(connection: sqlite3.Connection, sub: str, typ: str, start: int = 0) -> list[Leaf]:
+    """Return the leaves with this subject and typ from position ``start`` on, rising."""
+    rows = connection.execute(_LEAF + "WHERE sub = ? AND typ = ? AND pos >= ? ORDER BY pos", (sub, typ, start))
+    return [Leaf(*row) for row in rows]
+
+
+def last_of_subject(connection: sqlite3.Connection, sub: str, typ: str, below: int | None = None) -> Leaf | None:
+    """Return the newest leaf with this subject and typ, below position ``below`` if given."""
+    row = connection.execute(
+        _LEAF + "WHERE sub = ? AND typ = ? AND pos < ? ORDER BY pos DESC LIMIT 1",
+        (sub, typ, size(connection) if below is None else below),
+    ).fetchone()
     return None if row is None else Leaf(*row)
 
 
@@ -185,9 +198,7 @@ def head_at(connection: sqlite3.Connection, log: bytes, tree_size: int) -> Store
 
 def heads(connection: sqlite3.Connection, log: bytes, start: int, limit: int) -> list[StoredHead]:
     """Return signed heads of size ``start`` or more, rising."""
-    rows = connection.execute(
-        _HEAD + "WHERE signature IS NOT NULL AND size >= ? ORDER BY size LIMIT ?", (start, limit)
-    )
+    rows = connection.execute(_HEAD + "WHERE signature IS NOT NULL AND size >= ? ORDER BY size LIMIT ?", (start, limit))
     return [_head(log, row) for row in rows]
 
 
@@ -212,5 +223,7 @@ def _head(log: bytes, row: Sequence[object]) -> StoredHead:
 
 def pending(connection: sqlite3.Connection, limit: int) -> list[tuple[int, bytes]]:
     """Return (id, statement) of operators' statements that wait for their place, in order of arrival."""
-    rows: Iterable[tuple[int, bytes]] = connection.execute("SELECT id, statement FROM pending ORDER BY id LIMIT ?", (limit,))
+    rows: Iterable[tuple[int, bytes]] = connection.execute(
+        "SELECT id, statement FROM pending ORDER BY id LIMIT ?", (limit,)
+    )
     return list(rows)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from edgeseal.statements import Statement
 from edgeseal.statements.revocation import Revocation
-
 from edgeseal_gateway.store import fleetlog
 
 
@@ -86,6 +85,12 @@ def set_revoked(connection: sqlite3.Connection, kid: bytes, role: str, until: in
         (kid, role, until, source),
     )
     connection.execute("UPDATE device SET state = 'revoked' WHERE kid = ?", (kid,))
+
+
+def reinstate(connection: sqlite3.Connection, kid: bytes) -> None:
+    """Let a key count again from now on, because the registry says so."""
+    connection.execute("DELETE FROM revoked WHERE kid = ? AND source = 'registry'", (kid,))
+    connection.execute("UPDATE device SET state = 'active' WHERE kid = ? AND state = 'revoked'", (kid,))
 
 
 def revoke_by(connection: sqlite3.Connection, content: Revocation) -> None:

@@ -39,9 +39,7 @@ def keep(connection: sqlite3.Connection, log: bytes, code: str, data: bytes, at_
     ).fetchone()
     if mine >= MAX_EVIDENCE_LOG or total >= MAX_EVIDENCE_TOTAL or size + len(data) > MAX_EVIDENCE_BYTES:
         return False
-    connection.execute(
-        "INSERT INTO evidence (log, code, bytes, at) VALUES (?, ?, ?, ?)", (log, code, data, at_ms)
-    )
+    connection.execute("INSERT INTO evidence (log, code, bytes, at) VALUES (?, ?, ?, ?)", (log, code, data, at_ms))
     return True
 
 
@@ -63,5 +61,7 @@ def newest(connection: sqlite3.Connection, limit: int) -> list[tuple[bytes, str,
 def evidence(connection: sqlite3.Connection, start: int, limit: int) -> list[tuple[int, bytes, str, bytes]]:
     """Return (id, log, code, bytes) of kept evidence from ``id`` ``start`` on."""
     return list(
-        connection.execute("SELECT id, log, code, bytes FROM evidence WHERE id >= ? ORDER BY id LIMIT ?", (start, limit))
+        connection.execute(
+            "SELECT id, log, code, bytes FROM evidence WHERE id >= ? ORDER BY id LIMIT ?", (start, limit)
+        )
     )

@@ -44,12 +44,14 @@ CREATE TABLE segment (
     id INTEGER PRIMARY KEY, dev INTEGER NOT NULL, start INTEGER NOT NULL, count INTEGER NOT NULL,
     skip INTEGER NOT NULL, leaves BLOB NOT NULL, bytes BLOB NOT NULL) STRICT;
 CREATE UNIQUE INDEX segment_start ON segment (dev, start);
--- state: 0 waits for bodies (format 6.4), 1 may be sequenced, 2 is in the fleet log.
+-- state: 0 waits for bodies (format 6.4), 1 may be sequenced, 2 is in the fleet log, 3 a larger one is in its place.
 CREATE TABLE device_head (
     id INTEGER PRIMARY KEY, dev INTEGER NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL, head BLOB NOT NULL,
     digest BLOB NOT NULL, state INTEGER NOT NULL) STRICT;
 CREATE UNIQUE INDEX device_head_size ON device_head (dev, size);
-CREATE INDEX device_head_ready ON device_head (id) WHERE state = 1;
+CREATE INDEX device_head_ready ON device_head (dev, size) WHERE state = 1;
+CREATE INDEX device_head_sequenced ON device_head (dev, size) WHERE state = 2;
+CREATE INDEX device_head_waiting ON device_head (dev, size) WHERE state = 0;
 CREATE TABLE stripped (
     dev INTEGER, seq INTEGER, form INTEGER NOT NULL, PRIMARY KEY (dev, seq)) STRICT, WITHOUT ROWID;
 CREATE TABLE covered (
@@ -89,8 +91,8 @@ CREATE INDEX attempt_size ON attempt (size);
 
 INDEX_VERSION: Final = 1
 INDEX_TABLES: Final = """
-CREATE TABLE cursor (one INTEGER PRIMARY KEY CHECK (one = 1), segment INTEGER NOT NULL, patches INTEGER NOT NULL) STRICT;
-INSERT INTO cursor VALUES (1, 0, 0);
+CREATE TABLE cursor (one INTEGER PRIMARY KEY CHECK (one = 1), segment INTEGER NOT NULL, patches INTEGER NOT NULL)
+STRICT; INSERT INTO cursor VALUES (1, 0, 0);
 CREATE TABLE record (
     dev INTEGER, seq INTEGER, kind TEXT NOT NULL, t INTEGER NOT NULL, flag TEXT, PRIMARY KEY (dev, seq))
     STRICT, WITHOUT ROWID;

@@ -1,7 +1,7 @@
 """Subjects of the fleet log as they stand and as each snapshot saw them (``docs/format.md`` section 9).
 
-Every function works in the caller's transaction. A snapshot keeps only the entries that changed since the one before; the
-tree of an old snapshot is read back as, for each subject, its newest entry not after it.
+Every function works in the caller's transaction. A snapshot keeps only the entries that changed since the one before;
+the tree of an old snapshot is read back as, for each subject, its newest entry not after it.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from edgeseal.snapshot import Entry, SnapshotTree, Subjects
+from edgeseal.snapshot import Entry, SnapshotTree, Subjects, revoked_log
 from edgeseal.statements import Statement
 from edgeseal.statements.revocation import Revocation
-from edgeseal.snapshot import revoked_log
 
 
 def add(connection: sqlite3.Connection, sequenced: Iterable[tuple[int, Statement]]) -> None:

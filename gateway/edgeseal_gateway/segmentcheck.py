@@ -1,0 +1,216 @@
+"""Segments, checked at the speed ingest needs (``docs/format.md`` 5.1, 6, 6.1).
+
+The core's decoders say what is well formed. Here the two objects that come by the thousand, the signed device head
+and the record header, are first compared with the one byte pattern that their deterministic encoding has; what does
+not fit goes to the core's decoder, which accepts it or names the defect. A record's interior is not looked at beyond
+its header's layout.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Final
+
+from edgeseal import cbor, cose, limits, record, segment
+from edgeseal.commitment import domain
+from edgeseal.errors import FormatError, VerificationError
+from edgeseal.head import DeviceHead, SignedDeviceHead
+
+WATCHED: Final = frozenset({b"closed", b"thinned", b"tombstone"})
+"""Kinds that ingest itself acts on: their bodies are decoded here."""
+
+_U = rb"(?:[\x00-\x17]|\x18[\x18-\xff]|\x19(?!\x00)..|\x1a(?!\x00\x00).{4}|\x1b(?!\x00{4}).{8})"
+_HEADER: Final = re.compile(
+    rb"\xa9at" + _U + rb"av\x01cclk\x82(?:dnone|crtc|cntp|cptp|dgnss)(?:" + _U + rb"|\xf6)clogX .{32}cseq" + _U
+    + rb"dbodyX (.{32})dboot" + _U + rb"dkind([a-w]|x[\x18-\x20])([a-z.]{1,32})dmono" + _U,
+    re.DOTALL,
+)  # fmt: skip
+_HEAD: Final = re.compile(
+    rb"\xa8av\x01clogX (.{32})dprev\x82(" + _U + rb")X (.{32})drootX (.{32})dseen(?:\xf6|\x83X (.{32})(" + _U
+    + rb")X (.{32}))dsize(" + _U + rb")eclock\xa4at" + _U + rb"ctpm(?:\xf6|\x84" + 3 * _U + rb"[\xf4\xf5])dboot" + _U
+    + rb"dmono" + _U + rb"hanchored(?:\xf6|\x85X .{32}" + _U + rb"X .{32}" + _U + rb"X .{32})",
+    re.DOTALL,
+)  # fmt: skip
+_BODY_DOMAIN: Final = domain("body")
+_TWO_PAYLOAD_HEADS: Final = re.compile(rb"\xa0(?:\x58([\x18-\xff])|\x59(?!\x00)(..))", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What ingest uses of a device head; ``signed`` are its bytes. Not verified until :meth:`HeadReader.verify`."""
+
+    signed: bytes
+    size: int
+    root: bytes
+    prev: tuple[int, bytes]
+    seen: tuple[bytes, int, bytes] | None
+    to_be_signed: bytes
+    signature: bytes
+
+
+class HeadReader:
+    """Reads the heads of one device, whose protected headers differ in the size only."""
+
+    def __init__(self, log: bytes, key: cose.PublicKey) -> None:
+        self._log = log
+        self._key = key
+        probe = cose.protected_header(key.kid, DeviceHead.NAME, log.hex(), size=0, log=log)
+        marker = b"\x3a\x00\x01\x11\x70\x00"  # label -70001, then the size
+        at = probe.index(marker) + len(marker) - 1
+        self._before, self._after = probe[:at], probe[at + 1 :]
+
+    def read(self, data: bytes) -> Head:
+        """Return the head in untrusted bytes.
+
+        Raises:
+            FormatError: as :meth:`edgeseal.head.SignedDeviceHead.decode`; ``topic_mismatch`` if it is another log's.
+        """
+        found = self._fast(data) if len(data) <= limits.MAX_HEAD else None
+        if found is not None:
+            return found
+        decoded = SignedDeviceHead.decode(data)
+        head, signed = decoded.head, decoded.signed
+        if head.log != self._log:
+            raise FormatError("topic_mismatch", "the head belongs to another log than the segment")
+        if signed.kid != self._key.kid:
+            raise FormatError("claims_mismatch", "the head names another key than the one its log is named after")
+        assert signed.payload is not None
+        seen = None if head.seen is None else (head.seen.log, head.seen.size, head.seen.root)
+        message = cose.to_be_signed(signed.protected, signed.payload)
+        return Head(data, head.size, head.root, head.prev, seen, message, signed.signature)
+
+    def verify(self, head: Head) -> None:
+        """Check the signature. Raises VerificationError as :meth:`edgeseal.cose.PublicKey.verify`."""
+        self._key.verify(head.to_be_signed, head.signature)
+
+    def _fast(self, data: bytes) -> Head | None:
+        """Return the head if the bytes are exactly the usual ones, else None: the core shall judge."""
+        at = data.find(b"\xa0", 4 + len(self._before))
+        start = _TWO_PAYLOAD_HEADS.match(data, at) if at > 0 else None
+        if start is None or len(data) - start.end() < 67 or data[-66:-64] != b"\x58\x40":
+            return None
+        payload = data[start.end() : -66]
+        if len(payload) != int.from_bytes(start[1] or start[2], "big"):
+            return None
+        match = _HEAD.fullmatch(payload)
+        if match is None:
+            return None
+        log, prev_size, prev_root, root, seen_log, seen_size, seen_root, raw_size = match.groups()
+        protected = self._before + raw_size + self._after
+        if data[:at] != b"\xd2\x84" + _bytes_head(len(protected)) + protected or log != self._log:
+            return None
+        size, prev = _uint(raw_size), (_uint(prev_size), prev_root)
+        if size < 2 or prev[0] >= size or prev[0] == 1 or (prev[0] == 0) != (prev_root == bytes(32)):
+            return None
+        seen = None if seen_log is None else (seen_log, _uint(seen_size), seen_root)
+        return Head(data, size, root, prev, seen, cose.to_be_signed(protected, payload), data[-64:])
+
+
+def _uint(encoded: bytes) -> int:
+    return encoded[0] if len(encoded) == 1 else int.from_bytes(encoded[1:], "big")
+
+
+def _bytes_head(length: int) -> bytes:
+    """Return the CBOR head of a byte string of 24 to 65,535 bytes."""
+    return bytes((0x58, length)) if length < 256 else b"\x59" + length.to_bytes(2, "big")
+
+
+_KEYS: Final = ("v", "log", "from", "head", "items")
+_TYPES: Final = [int, bytes, int, bytes, list]
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A segment's outer parts: the head's bytes, the first position, the items as arrays. Nothing is verified."""
+
+    head: bytes
+    start: int
+    items: list[list[Any]]
+
+
+def open_envelope(data: bytes, log: bytes) -> Envelope:
+    """Take the envelope of an untrusted segment for ``log`` apart.
+
+    Raises:
+        FormatError: as :func:`edgeseal.segment.decode`, the head's and items' own codes excepted.
+    """
+    if len(data) > limits.MAX_SEGMENT:
+        raise FormatError("too_large", f"a segment of {len(data)} bytes, the limit is {limits.MAX_SEGMENT}")
+    fields = cbor.decode(data, max_size=limits.MAX_SEGMENT, max_depth=3, max_items=4 * limits.MAX_SEGMENT_ITEMS + 16)
+    if (
+        type(fields) is not dict
+        or tuple(fields) != _KEYS
+        or fields["v"] != 1
+        or [*map(type, fields.values())] != _TYPES
+    ):
+        segment.decode(data)  # names the defect
+        raise FormatError("type", "no segment")
+    head, items = fields["head"], fields["items"]
+    if not head or len(head) > limits.MAX_HEAD or len(items) > limits.MAX_SEGMENT_ITEMS or fields["from"] < 0:
+        segment.decode(data)
+        raise FormatError("range", "a segment with a head, a position or a number of items out of range")
+    if fields["log"] != log:
+        raise FormatError("topic_mismatch", "the segment is about another log than its topic")
+    return Envelope(head, fields["from"], items)
+
+
+def leaves(items: Sequence[list[Any]]) -> list[bytes]:
+    """Return the leaf hashes of untrusted items. Raises FormatError as :func:`edgeseal.segment.item_from_list`."""
+    found = []
+    for item in items:
+        whole = type(item) is list and len(item) == 3 and type(item[0]) is int and item[0] == 0
+        if whole and type(item[1]) is bytes and len(item[1]) <= limits.MAX_HEADER:
+            found.append(sha256(b"\x00" + item[1]).digest())
+        else:
+            found.append(segment.item_from_list(item).leaf)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What ingest must know of items besides their leaves.
+
+    ``stripped``: (place among the items, form) of those that are not whole. ``watched``: (place, kind, body) of whole
+    ones of a kind in WATCHED.
+    """
+
+    stripped: list[tuple[int, int]]
+    watched: list[tuple[int, bytes, bytes]]
+
+
+def check_bodies(items: Sequence[list[Any]]) -> Noted:
+    """Check that every body is the one its header commits to; the items' leaves have been found under a signed root.
+
+    Raises:
+        FormatError: ``item_form``, ``type``, ``too_large``; the defect of a header that is none, as
+            :meth:`edgeseal.record.Header.decode`: such a position can be sent as a bare leaf only.
+        VerificationError: ``body_mismatch``.
+    """
+    noted = Noted([], [])
+    matches, prefix, most = _HEADER.fullmatch, _BODY_DOMAIN, limits.MAX_BODY
+    for place, (form, header, body) in enumerate(items):
+        if form != 0:
+            noted.stripped.append((place, form))
+            if form == segment.HEADER_ONLY and matches(header) is None:
+                record.Header.decode(header)
+            continue
+        if type(body) is not bytes or len(body) > most:
+            segment.item_from_list([form, header, body])
+        match = matches(header)
+        if match is None or _kind_size(match[2]) != len(match[3]):
+            decoded = record.Header.decode(header)
+            expected, kind = decoded.body, decoded.kind.encode()
+        else:
+            expected, kind = match[1], match[3]
+        if sha256(prefix + len(body).to_bytes(8, "big") + body).digest() != expected:
+            raise VerificationError("body_mismatch", f"the body of item {place} is not the one its header commits to")
+        if kind in WATCHED:
+            noted.watched.append((place, kind, body))
+    return noted
+
+
+def _kind_size(head: bytes) -> int:
+    return head[0] - 0x60 if len(head) == 1 else head[1]
