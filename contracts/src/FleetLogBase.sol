@@ -10,14 +10,23 @@ import {Rfc9162} from "./libraries/Rfc9162.sol";
 
 /// @title The rules of FleetLog, over any P-256 implementation
 abstract contract FleetLogBase is IFleetLog, P256Scheme {
-    /// @dev `anchor` writes the first two slots and reads the third.
+    /// @dev `anchor` writes the first two slots and reads the third. `counts` is the anchored size (lowest 64 bits), the
+    /// size since which the gateway key is in force (next 64) and the block of the last event (next 64): packed by hand,
+    /// so that one write changes all three.
     struct Log {
+        bytes32 root;
+        uint256 counts;
+        bytes32 gatewayKid; // not zero in an open log
+        bytes32 tenant;
+    }
+
+    /// @dev What `anchor` needs of a log, read once.
+    struct Tip {
         bytes32 root;
         uint64 size;
         uint64 gatewaySince;
         uint64 lastBlock;
-        bytes32 gatewayKid; // not zero in an open log
-        bytes32 tenant;
+        bytes32 gatewayKid;
     }
 
     /// @inheritdoc IFleetLog
@@ -45,10 +54,7 @@ abstract contract FleetLogBase is IFleetLog, P256Scheme {
         logId = logIdOf(tenant, nonce);
         bytes32 kid = CoseKey.thumbprint(x, y);
         activeLogOf[tenant] = logId;
-        Log storage log = _logs[logId];
-        log.tenant = tenant;
-        log.gatewayKid = kid;
-        log.lastBlock = uint64(block.number);
+        _logs[logId] = Log({root: 0, counts: _counts(0, 0), gatewayKid: kid, tenant: tenant});
         emit Opened(logId, tenant, kid, nonce, x, y);
     }
 
@@ -65,53 +71,51 @@ abstract contract FleetLogBase is IFleetLog, P256Scheme {
         bytes32 s,
         bytes32[] calldata proof
     ) external {
-        Log storage log = _known(logId);
-        bytes32 kid = log.gatewayKid;
-        _checkSize(log, size, root, proof.length);
-        _checkPrevious(log, size, prevSize, prevRoot);
-        bytes32 digest = FleetHead.digest(kid, logId, size, root, prevSize, prevRoot);
-        _checkSignature(digest, kid, x, y, r, s);
-        if (log.size != 0) _checkConsistency(log, size, root, proof);
+        Tip memory tip = _tip(logId);
+        _checkSize(tip, size, root, proof.length);
+        _checkPrevious(tip, size, prevSize, prevRoot);
+        bytes32 digest = FleetHead.digest(tip.gatewayKid, logId, size, root, prevSize, prevRoot);
+        _checkSignature(digest, tip.gatewayKid, x, y, r, s);
+        if (tip.size != 0) _checkConsistency(tip, size, root, proof);
 
-        uint64 prevBlock = log.lastBlock;
+        Log storage log = _logs[logId];
         log.root = root;
-        log.size = size;
-        log.lastBlock = uint64(block.number);
-        emit Anchored(logId, size, root, kid, prevBlock);
+        log.counts = _counts(size, tip.gatewaySince);
+        emit Anchored(logId, size, root, tip.gatewayKid, tip.lastBlock);
     }
 
     /// @inheritdoc IFleetLog
     function setGatewayKey(bytes32 logId, bytes32 x, bytes32 y) external {
-        Log storage log = _known(logId);
+        Tip memory tip = _tip(logId);
+        Log storage log = _logs[logId];
         _onlyAdmin(log.tenant);
         if (!_isP256Point(x, y)) revert KeyOffCurve(x, y);
-        bytes32 oldKid = log.gatewayKid;
-        bytes32 newKid = CoseKey.thumbprint(x, y);
-        if (newKid == oldKid) revert SameGatewayKey(newKid);
+        bytes32 kid = CoseKey.thumbprint(x, y);
+        if (kid == tip.gatewayKid) revert SameGatewayKey(kid);
 
-        uint64 prevBlock = log.lastBlock;
-        log.gatewayKid = newKid;
-        log.gatewaySince = log.size;
-        log.lastBlock = uint64(block.number);
-        emit GatewayKeyChanged(logId, oldKid, newKid, log.size, x, y, prevBlock);
+        log.gatewayKid = kid;
+        log.counts = _counts(tip.size, tip.size);
+        emit GatewayKeyChanged(logId, tip.gatewayKid, kid, tip.size, x, y, tip.lastBlock);
     }
 
     /// @inheritdoc IFleetLog
     function head(bytes32 logId) external view returns (uint64 size, bytes32 root) {
-        Log storage log = _known(logId);
-        return (log.size, log.root);
+        Tip memory tip = _tip(logId);
+        return (tip.size, tip.root);
     }
 
     /// @inheritdoc IFleetLog
     function authorityOf(bytes32 logId) external view returns (bytes32 tenant, uint64 anchored) {
-        Log storage log = _known(logId);
-        return (log.tenant, log.size);
+        Log storage log = _logs[logId];
+        tenant = log.tenant;
+        if (tenant == 0) revert UnknownLog(logId);
+        anchored = uint64(log.counts);
     }
 
     /// @inheritdoc IFleetLog
     function gatewayOf(bytes32 logId) external view returns (bytes32 kid, uint64 since, uint64 lastBlock) {
-        Log storage log = _known(logId);
-        return (log.gatewayKid, log.gatewaySince, log.lastBlock);
+        Tip memory tip = _tip(logId);
+        return (tip.gatewayKid, tip.gatewaySince, tip.lastBlock);
     }
 
     /// @inheritdoc IFleetLog
@@ -119,9 +123,20 @@ abstract contract FleetLogBase is IFleetLog, P256Scheme {
         return sha256(abi.encodePacked("edgeseal/v1/fleet-log", bytes1(0), tenant, block.chainid, address(this), nonce));
     }
 
-    function _known(bytes32 logId) private view returns (Log storage log) {
-        log = _logs[logId];
-        if (log.gatewayKid == 0) revert UnknownLog(logId);
+    /// @dev Reverts for an unknown log.
+    function _tip(bytes32 logId) private view returns (Tip memory tip) {
+        Log storage log = _logs[logId];
+        tip.gatewayKid = log.gatewayKid;
+        if (tip.gatewayKid == 0) revert UnknownLog(logId);
+        tip.root = log.root;
+        uint256 counts = log.counts;
+        tip.size = uint64(counts);
+        tip.gatewaySince = uint64(counts >> 64);
+        tip.lastBlock = uint64(counts >> 128);
+    }
+
+    function _counts(uint64 size, uint64 gatewaySince) private view returns (uint256) {
+        return uint256(size) | uint256(gatewaySince) << 64 | block.number << 128;
     }
 
     function _onlyAdmin(bytes32 tenant) private view {
@@ -129,8 +144,8 @@ abstract contract FleetLogBase is IFleetLog, P256Scheme {
         if (msg.sender != admin) revert NotTenantAdmin(tenant, msg.sender, admin);
     }
 
-    function _checkSize(Log storage log, uint64 size, bytes32 root, uint256 nodes) private view {
-        uint64 anchored = log.size;
+    function _checkSize(Tip memory tip, uint64 size, bytes32 root, uint256 nodes) private pure {
+        uint64 anchored = tip.size;
         if (size <= anchored) revert StaleSize(size, anchored);
         if (size < 2) revert FirstHeadTooSmall(size);
         if (root == 0) revert ZeroRoot();
@@ -140,11 +155,11 @@ abstract contract FleetLogBase is IFleetLog, P256Scheme {
 
     /// @dev Heads of a log are signed in order of size, each naming the one before. The anchored head was signed, so the
     /// previous head of a later one is that head itself or a larger one.
-    function _checkPrevious(Log storage log, uint64 size, uint64 prevSize, bytes32 prevRoot) private view {
+    function _checkPrevious(Tip memory tip, uint64 size, uint64 prevSize, bytes32 prevRoot) private pure {
         if (prevSize >= size || (prevSize == 0 && prevRoot != 0)) revert PreviousImpossible(prevSize, prevRoot, size);
-        uint64 anchored = log.size;
-        if (prevSize < anchored || (prevSize == anchored && prevRoot != log.root)) {
-            revert PreviousContradictsAnchor(prevSize, prevRoot, anchored, log.root);
+        uint64 anchored = tip.size;
+        if (prevSize < anchored || (prevSize == anchored && prevRoot != tip.root)) {
+            revert PreviousContradictsAnchor(prevSize, prevRoot, anchored, tip.root);
         }
     }
 
@@ -155,10 +170,9 @@ abstract contract FleetLogBase is IFleetLog, P256Scheme {
         if (!_verifyP256(digest, r, s, x, y)) revert BadSignature(digest, r, s);
     }
 
-    function _checkConsistency(Log storage log, uint64 size, bytes32 root, bytes32[] calldata proof) private view {
-        bytes32 anchoredRoot = log.root;
-        (bytes32 old, bytes32 grown) = Rfc9162.foldConsistency(log.size, size, anchoredRoot, proof);
-        if (old != anchoredRoot) revert OldRootMismatch(anchoredRoot, old);
+    function _checkConsistency(Tip memory tip, uint64 size, bytes32 root, bytes32[] calldata proof) private view {
+        (bytes32 old, bytes32 grown) = Rfc9162.foldConsistency(tip.size, size, tip.root, proof);
+        if (old != tip.root) revert OldRootMismatch(tip.root, old);
         if (grown != root) revert NewRootMismatch(root, grown);
     }
 }

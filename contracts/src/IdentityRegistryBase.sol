@@ -208,9 +208,8 @@ abstract contract IdentityRegistryBase is IIdentityRegistry, P256Scheme {
     ) private {
         if (admin == address(0)) revert ZeroAdmin();
         if (s > HALF_N) revert HighS(s);
-        bytes32 digest = sha256(
-            abi.encodePacked(what, bytes1(0), tenant, block.chainid, address(this), admin, uint256(t.nonce))
-        );
+        bytes32 digest =
+            sha256(abi.encodePacked(what, bytes1(0), tenant, block.chainid, address(this), admin, uint256(t.nonce)));
         if (!_verifyP256(digest, r, s, x, y)) revert BadSignature(digest, r, s);
         ++t.nonce;
     }

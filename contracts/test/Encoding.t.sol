@@ -39,7 +39,9 @@ contract EncodingTest is TestBase {
         bytes memory before = abi.encode(uint256(1), uint256(2), uint256(3));
         bytes32 expected = keccak256(before);
         bytes memory dirt = new bytes(1024);
-        for (uint256 i = 0; i < dirt.length; ++i) dirt[i] = 0xff;
+        for (uint256 i = 0; i < dirt.length; ++i) {
+            dirt[i] = 0xff;
+        }
         assembly ("memory-safe") {
             mstore(0x40, dirt) // gives the dirty bytes back: the next user finds them
         }

@@ -16,7 +16,9 @@ library Reference9162 {
         bytes32[] memory buffer = new bytes32[](65);
         uint256 count = _subproof(leaves, 0, leaves.length, size, true, buffer, 0);
         nodes = new bytes32[](count);
-        for (uint256 i = 0; i < count; ++i) nodes[i] = buffer[i];
+        for (uint256 i = 0; i < count; ++i) {
+            nodes[i] = buffer[i];
+        }
     }
 
     /// @notice A consistent pair of roots for trees too large to build: every complete subtree the proof names is
@@ -30,7 +32,9 @@ library Reference9162 {
         uint256 count;
         (root1, root2, count) = _synthetic(size1, size2, true, seed, buffer, 0);
         nodes = new bytes32[](count);
-        for (uint256 i = 0; i < count; ++i) nodes[i] = buffer[i];
+        for (uint256 i = 0; i < count; ++i) {
+            nodes[i] = buffer[i];
+        }
     }
 
     /// @notice The largest power of two below `n` (n > 1).

@@ -24,17 +24,27 @@ contract Rfc9162Test is TestBase {
 
     function setUp() public override {
         lib = new Fold();
-        for (uint256 i = 0; i < SIZES; ++i) leaves.push(sha256(abi.encode("leaf", i)));
+        for (uint256 i = 0; i < SIZES; ++i) {
+            leaves.push(sha256(abi.encode("leaf", i)));
+        }
     }
 
     function test_PublishedRoots() public pure {
         // The tree of RFC 6962's test data (certificate-transparency, 8 leaves), leaves by their published hashes.
         bytes[8] memory data = [
-            bytes(""), hex"00", hex"10", hex"2021", hex"3031", hex"40414243", hex"5051525354555657",
+            bytes(""),
+            hex"00",
+            hex"10",
+            hex"2021",
+            hex"3031",
+            hex"40414243",
+            hex"5051525354555657",
             hex"606162636465666768696a6b6c6d6e6f"
         ];
         bytes32[] memory d = new bytes32[](8);
-        for (uint256 i = 0; i < 8; ++i) d[i] = sha256(abi.encodePacked(bytes1(0), data[i]));
+        for (uint256 i = 0; i < 8; ++i) {
+            d[i] = sha256(abi.encodePacked(bytes1(0), data[i]));
+        }
         assertEq(
             Reference9162.mth(d, 0, 8), 0x5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328, "root of 8"
         );
@@ -47,7 +57,9 @@ contract Rfc9162Test is TestBase {
     function test_EveryPair() public view {
         bytes32[] memory all = leaves;
         bytes32[] memory roots = new bytes32[](SIZES + 1);
-        for (uint256 n = 1; n <= SIZES; ++n) roots[n] = Reference9162.mth(all, 0, n);
+        for (uint256 n = 1; n <= SIZES; ++n) {
+            roots[n] = Reference9162.mth(all, 0, n);
+        }
         for (uint256 n = 2; n <= SIZES; ++n) {
             uint256 free = _freeMemory();
             bytes32[] memory grown = _take(all, n);
@@ -117,7 +129,9 @@ contract Rfc9162Test is TestBase {
 
     function _take(bytes32[] memory from, uint256 count) private pure returns (bytes32[] memory out) {
         out = new bytes32[](count);
-        for (uint256 i = 0; i < count; ++i) out[i] = from[i];
+        for (uint256 i = 0; i < count; ++i) {
+            out[i] = from[i];
+        }
     }
 
     /// @dev Memory is never freed by the compiler, and its price grows with the square.

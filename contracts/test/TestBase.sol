@@ -63,9 +63,7 @@ abstract contract TestBase {
         view
         returns (bytes32)
     {
-        return sha256(
-            abi.encodePacked(what, bytes1(0), kidOf(rootKey), block.chainid, address(where), admin, nonce)
-        );
+        return sha256(abi.encodePacked(what, bytes1(0), kidOf(rootKey), block.chainid, address(where), admin, nonce));
     }
 
     function publicKey(uint256 privateKey) internal pure returns (bytes32 x, bytes32 y) {
@@ -95,11 +93,10 @@ abstract contract TestBase {
         bytes memory header = abi.encodePacked(
             hex"a50126045820", kid, claims, hex"107828", "application/vnd.edgeseal.fleet-head+cose", hex"19018b01"
         );
-        return sha256(
-            abi.encodePacked(
-                hex"846a", "Signature1", hex"59", uint16(header.length), header, hex"405820", h.root
-            )
-        );
+        return
+            sha256(
+                abi.encodePacked(hex"846a", "Signature1", hex"59", uint16(header.length), header, hex"405820", h.root)
+            );
     }
 
     function signHead(uint256 gatewayKey, Head memory h) internal pure returns (bytes32 r, bytes32 s) {

@@ -20,6 +20,7 @@ interface Vm {
     function assume(bool condition) external pure;
     function chainId(uint256 id) external;
     function deployCode(string calldata artifact) external returns (address);
+    function getCode(string calldata artifact) external view returns (bytes memory);
     function envOr(string calldata name, bool value) external view returns (bool);
     function etch(address target, bytes calldata code) external;
     function expectRevert(bytes calldata data) external;

@@ -20,9 +20,7 @@ interface IFleetLog {
     /// @param nonce The nonce in `logId`.
     /// @param x First coordinate of the gateway key.
     /// @param y Second coordinate of the gateway key.
-    event Opened(
-        bytes32 indexed logId, bytes32 indexed tenant, bytes32 kid, bytes32 nonce, bytes32 x, bytes32 y
-    );
+    event Opened(bytes32 indexed logId, bytes32 indexed tenant, bytes32 kid, bytes32 nonce, bytes32 x, bytes32 y);
 
     /// @notice A head was anchored.
     /// @param logId Fleet log id.

@@ -80,16 +80,12 @@ interface IIdentityRegistry {
     /// @notice A key is invalid from position `until` on, until it is reinstated.
     /// @param anchored Anchored size of the log at the suspension: its own position.
     /// @param prevBlock Number of the block with this key's previous event.
-    event KeySuspended(
-        bytes32 indexed logId, bytes32 indexed kid, uint64 until, uint64 anchored, uint64 prevBlock
-    );
+    event KeySuspended(bytes32 indexed logId, bytes32 indexed kid, uint64 until, uint64 anchored, uint64 prevBlock);
 
     /// @notice A suspended key is valid again from position `from` on.
     /// @param anchored Anchored size of the log at the reinstatement.
     /// @param prevBlock Number of the block with this key's previous event.
-    event KeyReinstated(
-        bytes32 indexed logId, bytes32 indexed kid, uint64 from, uint64 anchored, uint64 prevBlock
-    );
+    event KeyReinstated(bytes32 indexed logId, bytes32 indexed kid, uint64 from, uint64 anchored, uint64 prevBlock);
 
     /// @notice A key is invalid from position `until` on, for good.
     /// @param anchored Anchored size of the log at the revocation: its own position.

@@ -16,7 +16,9 @@ library Rfc9162 {
                 fn >>= 1;
                 sn >>= 1;
             }
-            for (; fn != 0; fn &= fn - 1) ++length;
+            for (; fn != 0; fn &= fn - 1) {
+                ++length;
+            }
         }
     }
 

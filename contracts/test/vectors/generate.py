@@ -95,9 +95,7 @@ def consents() -> dict[str, Any]:
     tenant = thumbprint(TENANT)
 
     def message(what: bytes, nonce: int) -> bytes:
-        return b"".join(
-            (what, b"\0", tenant, CHAIN_ID.to_bytes(32, "big"), CONTRACT, ADMIN, nonce.to_bytes(32, "big"))
-        )
+        return b"".join((what, b"\0", tenant, CHAIN_ID.to_bytes(32, "big"), CONTRACT, ADMIN, nonce.to_bytes(32, "big")))
 
     return {
         "chainId": CHAIN_ID,

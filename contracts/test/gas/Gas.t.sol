@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IIdentityRegistry} from "../../src/interfaces/IIdentityRegistry.sol";
+import {Reference9162} from "../Reference9162.sol";
+import {TestBase} from "../TestBase.sol";
+
+/// @notice Gas of whole transactions: run with --isolate, under an EVM that has P256VERIFY.
+contract GasTest is TestBase {
+    uint256 private constant PAIRS = 120;
+    uint256 private constant WORST = 85_000;
+    uint256 private constant MEDIAN = 72_000;
+
+    uint256 private nextTenant = 0x9000;
+
+    /// Heads of logs of a million leaves: `PAIRS` drawn evenly over the size and over the logarithm of the step.
+    function test_AnchorAtAMillionLeaves() public {
+        uint256[] memory used = new uint256[](PAIRS);
+        uint256 fewest = type(uint256).max;
+        uint256 most = 0;
+        for (uint256 i = 0; i < PAIRS; ++i) {
+            uint256 seed = uint256(keccak256(abi.encode("pair", i)));
+            uint64 m = 1_000_000 + uint64(seed % 100_000);
+            uint64 n = m + 1 + uint64((seed >> 64) % (uint256(1) << (1 + (seed >> 32) % 14)));
+            uint256 nodes;
+            (used[i], nodes) = grow(m, n);
+            if (nodes < fewest) fewest = nodes;
+            if (nodes > most) most = nodes;
+        }
+        sort(used);
+        vm.snapshotValue("anchor", "drawn pairs: median", (used[PAIRS / 2 - 1] + used[PAIRS / 2]) / 2);
+        vm.snapshotValue("anchor", "drawn pairs: least", used[0]);
+        vm.snapshotValue("anchor", "drawn pairs: worst", used[PAIRS - 1]);
+        vm.snapshotValue("anchor", "drawn pairs: fewest nodes", fewest);
+        vm.snapshotValue("anchor", "drawn pairs: most nodes", most);
+        assertTrue((used[PAIRS / 2 - 1] + used[PAIRS / 2]) / 2 <= MEDIAN, "median above the budget");
+        assertTrue(used[PAIRS - 1] <= WORST, "worst above the budget");
+    }
+
+    /// The pairs around 2^20 leaves with the shortest and the longest proofs there are.
+    function test_AnchorAtTheEdges() public {
+        edge(1048576, 1048577);
+        edge(1048575, 1048576);
+        edge(1048575, 1048577);
+        edge(1048575, 1058575);
+        edge(1000000, 1010000);
+        edge(2, 3);
+        edge(2, 1048577);
+    }
+
+    function test_OtherCalls() public {
+        bytes32 of_ = openTenant(registry, 0x7007, ADMIN);
+        note("registry", "openTenant");
+        bytes32 id = openLog(of_, GATEWAY_KEY, 0);
+        note("log", "open");
+        anchor(GATEWAY_KEY, Head(id, 1_000_000, keccak256("root"), 0, 0), none());
+        note("log", "anchor: first head");
+        (bytes32 x, bytes32 y) = publicKey(OTHER_KEY);
+        vm.prank(ADMIN);
+        log.setGatewayKey(id, x, y);
+        note("log", "setGatewayKey");
+
+        vm.prank(ADMIN);
+        bytes32 kid = registry.registerKey(id, IIdentityRegistry.Role.Device, x, y, 900_000, keccak256("evidence"));
+        note("registry", "registerKey");
+        vm.prank(ADMIN);
+        registry.suspendKey(id, kid, 1_000_000);
+        note("registry", "suspendKey");
+        vm.prank(ADMIN);
+        registry.reinstateKey(id, kid, 1_000_000);
+        note("registry", "reinstateKey");
+        vm.prank(ADMIN);
+        registry.revokeKey(id, kid, 950_000, IIdentityRegistry.Reason.Compromised);
+        note("registry", "revokeKey");
+        vm.prank(ADMIN);
+        registry.proposeAdmin(of_, STRANGER);
+        note("registry", "proposeAdmin");
+        vm.prank(STRANGER);
+        registry.acceptAdmin(of_);
+        note("registry", "acceptAdmin");
+    }
+
+    function edge(uint64 m, uint64 n) private {
+        (uint256 used, uint256 nodes) = grow(m, n);
+        string memory name = string.concat(vm.toString(m), " to ", vm.toString(n), ", ", vm.toString(nodes), " nodes");
+        vm.snapshotValue("anchor", name, used);
+        assertTrue(used <= WORST, string.concat(name, ": above the budget"));
+    }
+
+    /// @dev Gas of anchoring n in a log that stands at m, and the proof's length.
+    function grow(uint64 m, uint64 n) private returns (uint256 used, uint256 nodes) {
+        bytes32 id = openLog(openTenant(registry, nextTenant++, ADMIN), GATEWAY_KEY, 0);
+        (bytes32 root1, bytes32 root2, bytes32[] memory proof) = Reference9162.synthetic(m, n, id);
+        anchor(GATEWAY_KEY, Head(id, m, root1, 0, 0), none());
+        vm.roll(block.number + 1);
+        anchor(GATEWAY_KEY, Head(id, n, root2, m, root1), proof);
+        return (vm.lastCallGas().gasTotalUsed, proof.length);
+    }
+
+    function note(string memory group, string memory name) private {
+        vm.snapshotValue(group, name, vm.lastCallGas().gasTotalUsed);
+    }
+
+    function sort(uint256[] memory values) private pure {
+        for (uint256 i = 1; i < values.length; ++i) {
+            for (uint256 j = i; j > 0 && values[j - 1] > values[j]; --j) {
+                (values[j - 1], values[j]) = (values[j], values[j - 1]);
+            }
+        }
+    }
+}
