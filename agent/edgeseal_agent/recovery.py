@@ -37,6 +37,7 @@ def check(store: Store) -> int:
 
 
 def _check(connection: sqlite3.Connection) -> int:
+    connection.execute("BEGIN")  # one snapshot, so that a running agent may go on writing
     size: int
     size, stored = connection.execute("SELECT size, frontier FROM log").fetchone()
     highest, count = connection.execute("SELECT coalesce(max(seq) + 1, 0), count(*) FROM records").fetchone()

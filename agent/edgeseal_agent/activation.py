@@ -1,0 +1,129 @@
+"""Which model runs: taken up again at a start, set by the local configuration, or ordered by an operator's command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+from edgeseal.errors import EdgesealError, EvidenceError, Unavailable
+from edgeseal_agent.commands import Outcome
+from edgeseal_agent.config import ModelConfig
+from edgeseal_agent.inference import Engine, LoadedModel, explain, load_model
+from edgeseal_agent.journal import Journal
+from edgeseal_agent.packages import Packages
+from edgeseal_agent.store import Store
+
+Fetch = Callable[[bytes], bytes]
+"""Gets a package's archive from the gateway by digest. Raises Unavailable ``package_unavailable``."""
+
+
+def ping(digest: bytes, args: dict[str, Any]) -> Outcome:
+    """Answer with the text that was sent: the command arrived, was believed, and is in the log."""
+    return Outcome(True, result={"text": args["text"]})
+
+
+class Activation:
+    """Decides on models. ``start_up`` runs once, ``obey`` for each ``model.activate``; neither at the same time."""
+
+    def __init__(self, store: Store, journal: Journal, engine: Engine, config: ModelConfig, fetch: Fetch) -> None:
+        self._store = store
+        self._journal = journal
+        self._engine = engine
+        self._config = config
+        self._fetch = fetch
+        self._packages = Packages(config.packages_dir)
+
+    def start_up(self) -> None:
+        """Make a model active again, or the configured one if the configuration names another than it did last time.
+
+        A model that does not load or does not pass its golden vectors is recorded as ``model.rejected``.
+
+        Raises:
+            UsageError: ``runtime_option``. Unavailable: no runtime, or the journal. What reading the configured
+                folder raises.
+        """
+        facts = self._store.meta()
+        active, configured = facts.get("model"), self._read_configured()
+        is_new = configured is not None and configured[0] != facts.get("configured_model")
+        if configured is not None and is_new and self._activate(configured[0], configured[1], None) is None:
+            return
+        if active is None:
+            return
+        files = self._packages.find(active)
+        if files is None:
+            detail = "the package is gone from packages_dir"
+            self._reject(active, None, "package_unavailable", detail)
+            return
+        try:
+            self._engine.resume(load_model(files, self._config))
+        except EvidenceError as error:
+            self._reject(active, None, error.code, explain(error))
+
+    def obey(self, digest: bytes, args: dict[str, Any]) -> Outcome:
+        """Activate the package a command names, from this device or fetched; else the old one stays.
+
+        Repeatable: after a crash the same command finds its work done, or does it. Raises Unavailable when interrupted.
+        """
+        wanted: bytes = args["model"]
+        package = self._engine.package
+        if package is not None and package.digest == wanted and self._store.meta().get("model_command") == digest:
+            return Outcome(True)
+        try:
+            files = self._packages.find(wanted) or self._packages.unpack(self._fetch(wanted), wanted)
+        except EvidenceError as error:
+            self._reject(wanted, digest, error.code, explain(error))
+            return Outcome(False, error.code)
+        except Unavailable as error:
+            if error.code != "package_unavailable":
+                raise
+            self._reject(wanted, digest, error.code, str(error)[:400])
+            return Outcome(False, error.code)
+        reason = self._activate(wanted, files, digest)
+        return Outcome(reason is None, reason)
+
+    def _activate(self, wanted: bytes, files: dict[str, bytes], command: bytes | None) -> str | None:
+        """Load, check, record and switch; return None, or the code of what is wrong after recording that instead."""
+        try:
+            model = load_model(files, self._config)
+        except (EvidenceError, Unavailable) as error:
+            self._reject(wanted, command, error.code, str(error)[:400])
+            return error.code
+        self._packages.install(files)
+        # Durable: the package; a restart finds it by its digest.
+        self._switch(model, command)
+        return None
+
+    def _switch(self, model: LoadedModel, command: bytes | None) -> None:
+        digest = model.package.digest
+        facts = {"configured_model": digest} if command is None else {"model_command": command}
+        self._engine.activate(model, self._journal, command, **facts).result()
+        # Durable: the activation and that it is the active model; a restart loads it again.
+
+    def _reject(self, digest: bytes, command: bytes | None, reason: str, detail: str) -> None:
+        fields = {"model": digest, "cmd": command, "reason": reason, "detail": detail}
+        self._journal.append("model.rejected", fields)
+
+    def _read_configured(self) -> tuple[bytes, dict[str, bytes]] | None:
+        if self._config.package is None:
+            return None
+        from edgeseal.adapters.packagedir import read_package
+        from edgeseal.model import package_digest
+
+        files = read_package(self._config.package)
+        return package_digest(files), files
+
+
+def used_models(store: Store) -> list[bytes]:
+    """Return the digests of all packages this log says it activated, in order of their first activation."""
+    from edgeseal.record import decode_body
+
+    with closing(store.reader()) as connection:
+        rows = connection.execute("SELECT body FROM records WHERE kind = 'model.activated' ORDER BY seq").fetchall()
+    found: dict[bytes, None] = {}
+    for (body,) in rows:
+        try:
+            found[decode_body("model.activated", body)["model"]] = None
+        except EdgesealError:
+            continue
+    return list(found)

@@ -1,0 +1,145 @@
+"""The command ``edgeseal-agent``: one function a subcommand, which loads the configuration, calls and prints.
+
+Exit codes: 0 done; 1 usage, configuration, or a world that is down (disk, token, broker); 2 our own state contradicts
+itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from edgeseal.errors import EdgesealError, EvidenceError, InvariantBroken
+from edgeseal_agent import config as configuration
+
+EXAMPLES = """\
+examples:
+  edgeseal-agent init   --config agent.yaml --json      make the device's key and log; print what enrolment needs
+  edgeseal-agent check  --config agent.yaml             say what a run needs and what is wrong
+  edgeseal-agent run    --config agent.yaml             run until SIGTERM
+  edgeseal-agent run    --config agent.yaml --list inputs.txt --once
+                                                        run the model on each line of a list, seal, and leave
+  edgeseal-agent status --config agent.yaml --json      what is recorded, sealed, sent, receipted
+  edgeseal-agent export --config agent.yaml --out device.zip
+                                                        everything this device can show, as a bundle
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand and return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.function(options)
+        return code
+    except EdgesealError as error:
+        _explain(error, options.json)
+        return 2 if isinstance(error, InvariantBroken) else 1
+    except BrokenPipeError:
+        return 1
+
+
+def init(options: argparse.Namespace) -> int:
+    """Make key and log; print what an operator needs to enrol this device."""
+    from edgeseal_agent.initialise import REQUEST_NAME, initialise
+
+    config = configuration.load(options.config)
+    request = initialise(config).as_json()
+    if options.json:
+        print(json.dumps(request))
+        return 0
+    for key in ("name", "log", "kid", "genesis", "assurance"):
+        print(f"{key:<10} {request[key]}")
+    print(f"\nenrol it:  edgeseal identity enrol {config.state_dir / REQUEST_NAME}")
+    return 0
+
+
+def check(options: argparse.Namespace) -> int:
+    """Say what a run needs, what is wrong, and how to mend it."""
+    from edgeseal_agent import checks
+
+    found: list[checks.Finding] = []
+    for finding in checks.check(configuration.load(options.config)):
+        found.append(finding)
+        if not options.json:
+            print(f"{finding.state:<5} {finding.what}: {finding.detail}")
+            if finding.remedy and finding.state != "ok":
+                print(f"      {finding.remedy}")
+    if options.json:
+        print(json.dumps({"findings": [asdict(finding) for finding in found]}))
+    return 1 if any(finding.state == "fail" for finding in found) else 0
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run until SIGTERM, or with --once until the source is worked through."""
+    from edgeseal_agent import daemon
+
+    chosen = daemon.Options(options.list, options.once, options.again, options.acks)
+    return daemon.run(configuration.load(options.config), chosen)
+
+
+def status(options: argparse.Namespace) -> int:
+    """Print what is recorded, sealed, sent and receipted."""
+    from edgeseal_agent import status as reporting
+
+    report = reporting.status(configuration.load(options.config))
+    print(json.dumps(report) if options.json else reporting.as_text(report))
+    return 0
+
+
+def export(options: argparse.Namespace) -> int:
+    """Write everything this device can show as an evidence bundle."""
+    from edgeseal_agent.export import export as write
+
+    counts: dict[str, Any] = write(configuration.load(options.config), options.out)
+    if options.json:
+        print(json.dumps({"out": str(options.out), **counts}))
+    else:
+        print(f"{options.out}: {counts['records']} records, {counts['receipts']} receipts, {counts['inputs']} inputs")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edgeseal-agent",
+        description="Run a model on this device and keep a hardware-signed, tamper-evident history of what it did.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="init | check | run | status | export")
+    for function in (init, check, run, status, export):
+        text = str(function.__doc__)
+        sub = commands.add_parser(function.__name__, help=text.rstrip("."), description=text)
+        sub.set_defaults(function=function)
+        sub.add_argument("--config", type=Path, required=True, metavar="FILE", help="the agent's YAML configuration")
+        sub.add_argument("--json", action="store_true", help="print JSON, errors too")
+        if function is run:
+            sub.add_argument("--list", type=Path, metavar="FILE", help="take these inputs instead of the configured
+            source") sub.add_argument("--once", action="store_true", help="leave when there is no more input, with all
+            of it sealed") sub.add_argument("--again", action="store_true", help="take lists again that were worked
+            through before") sub.add_argument("--acks", type=int, metavar="FD", help="write 'position leafhash' for
+            each durable record")
+        if function is export:
+            sub.add_argument("--out", type=Path, required=True, metavar="PATH", help="a new folder, or a new .zip")
+    return parser
+
+
+def _explain(error: EdgesealError, as_json: bool) -> None:
+    """Print cause and remedy to standard error."""
+    if as_json:
+        print(
+            json.dumps({"code": error.code, "message": error.message, "remedy": error.remedy}), file=sys.stderr
+        )
+        return
+    kind = "evidence refused" if isinstance(error, EvidenceError) else "error"
+    print(f"edgeseal-agent: {kind}: {error}", file=sys.stderr)
+    if error.remedy:
+        print(f"  {error.remedy}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,215 @@
+"""Running the model, and what a record says of one run: commitments, declared outputs, latency.
+
+The model that runs is loaded from the bytes that were hashed. Commitments are made by the journal's writer, since their
+salts depend on the record's position; the thread that runs the model only hands over bytes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+from edgeseal import cbor, commitment
+from edgeseal.errors import EvidenceError, UsageError
+from edgeseal_agent.config import ModelConfig
+from edgeseal_agent.journal import Appended, Journal, Ticket
+from edgeseal_agent.store import set_meta
+
+if TYPE_CHECKING:
+    from edgeseal.adapters.tflite import TfliteRunner
+    from edgeseal.model import ModelPackage
+
+MAX_INLINE: Final = 65_536
+"""Openings up to this many bytes are kept beside the record, larger data once under its digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A package and the runner made of its model file, golden vectors passed."""
+
+    package: ModelPackage
+    runner: TfliteRunner
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """One run: what went in, what came out, what ran, and how many microseconds the invocation took."""
+
+    model: bytes
+    file: bytes
+    runtime: list[str | int]
+    raw: tuple[bytes, ...]
+    tensors: tuple[bytes, ...]
+    outputs: tuple[bytes, ...]
+    public: dict[str, int | str]
+    latency_us: int
+
+
+def load_model(files: Mapping[str, bytes], config: ModelConfig) -> LoadedModel:
+    """Return the model in a package's files, loaded and checked against its golden vectors.
+
+    Raises:
+        EvidenceError: the package or its golden vectors do not hold; the code says which.
+        Unavailable: no runtime, or the delegate does not load.
+    """
+    from edgeseal.adapters.tflite import TfliteRunner, check_golden
+    from edgeseal.model import parse_package
+
+    package = parse_package(files)
+    runner = TfliteRunner(
+        package.model,
+        threads=config.threads,
+        resolver=config.resolver,
+        delegate=None if config.delegate is None else str(config.delegate),
+        family=config.runtime,
+    )
+    check_golden(package, runner)
+    return LoadedModel(package, runner)
+
+
+class Engine:
+    """Holds the active model. One thread runs inferences, another may activate; a lock keeps them apart."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._model: LoadedModel | None = None
+        self.ready = threading.Event()
+
+    @property
+    def package(self) -> ModelPackage | None:
+        """The active package, None while there is none."""
+        model = self._model
+        return None if model is None else model.package
+
+    def resume(self, model: LoadedModel) -> None:
+        """Make ``model`` active again after a restart: its activation is in the log already."""
+        with self._lock:
+            self._model = model
+        self.ready.set()
+
+    def activate(self, model: LoadedModel, journal: Journal, command: bytes | None, **facts: bytes) -> Ticket[Appended]:
+        """Record ``model.activated`` and switch, so that no inference of either model is on the wrong side of it.
+
+        ``command`` is the digest of the operator's command, None for the local configuration; ``facts`` are stored
+        with the record. Returns the record's ticket at once.
+        """
+        package = model.package
+
+        def also(connection: sqlite3.Connection, seq: int) -> None:
+            for key, value in {"model": package.digest, **facts}.items():
+                set_meta(connection, key, value)
+
+        with self._lock:
+            before = self._model
+            fields = {
+                "model": package.digest,
+                "file": package.model_digest,
+                "name": package.manifest.name,
+                "version": package.manifest.version,
+                "cmd": command,
+                "prev": None if before is None else before.package.digest,
+                "golden": len(package.golden),
+            }
+            ticket = journal.submit("model.activated", fields, also)
+            self._model = model
+            # Queued, not yet durable: no inference with this model can become durable before it.
+        self.ready.set()
+        return ticket
+
+    def run(self, raw: Sequence[bytes], submit: Callable[[Inference], Any]) -> Any:
+        """Run the active model on raw input files and return what ``submit`` makes of it, before the model can change.
+
+        Raises:
+            UsageError: ``no_model``.
+            EvidenceError: the input does not fit the model, or the model failed on it.
+        """
+        from edgeseal.adapters.tensors import load_inputs
+        from edgeseal.model import public_fields
+
+        with self._lock:
+            model = self._model
+            if model is None:
+                raise UsageError("no_model", "no model is active")
+            package, runner = model.package, model.runner
+            tensors = load_inputs(package.manifest, raw)
+            started = time.perf_counter_ns()
+            outputs = runner.run(tensors)
+            latency_us = (time.perf_counter_ns() - started) // 1_000
+            return submit(
+                Inference(
+                    package.digest, package.model_digest, runner.info.to_list(), tuple(raw), tensors, outputs,
+                    public_fields(package, outputs), latency_us,
+                )
+            )  # fmt: skip
+
+
+class InferenceRecorder:
+    """Makes records of inferences, and keeps their openings and inputs while ``keeps`` says so."""
+
+    def __init__(
+        self, journal: Journal, *, log: bytes, secret: bytes, config_digest: bytes, build: str, plain_input: bool,
+        keeps: Callable[[], bool],
+    ) -> None:  # fmt: skip
+        self._journal = journal
+        self._log = log
+        self._secret = secret
+        self._config_digest = config_digest
+        self._build = build
+        self._plain_input = plain_input
+        self._keeps = keeps
+
+    def submit(self, done: Inference, also: Callable[[sqlite3.Connection, int], None]) -> Ticket[Appended]:
+        """Queue the record of one inference; its openings and ``also`` commit with it. Errors of Journal.submit."""
+        data = {
+            "input": done.raw[0] if len(done.raw) == 1 else cbor.encode(list(done.raw)),
+            "tensor": cbor.encode(list(done.tensors)),
+            "output": cbor.encode(list(done.outputs)),
+        }
+
+        def build(seq: int) -> dict[str, Any]:
+            commits = {field: self._commit(seq, field, content) for field, content in data.items()}
+            return {
+                "model": done.model, "file": done.file, "rt": done.runtime, **commits, "pub": done.public,
+                "us": done.latency_us, "config": self._config_digest, "build": self._build,
+            }  # fmt: skip
+
+        def write(connection: sqlite3.Connection, seq: int) -> None:
+            also(connection, seq)
+            if self._keeps():
+                for field, content in data.items():
+                    keep_opening(connection, seq, field, content, self._is_plain(field), as_file=field == "input")
+
+        return self._journal.submit("inference", build, write)
+
+    def _is_plain(self, field: str) -> bool:
+        return self._plain_input and field == "input"
+
+    def _commit(self, seq: int, field: str, content: bytes) -> list[Any]:
+        plain = self._is_plain(field)
+        salt = None if plain else commitment.derive_salt(self._secret, self._log, seq, field)
+        return commitment.commit(field, content, salt)
+
+
+def keep_opening(
+    connection: sqlite3.Connection, seq: int, field: str, content: bytes, plain: bool = False, as_file: bool = False
+) -> None:
+    """Keep what opens one commitment of record ``seq``, in the caller's transaction; the salt is derived again later.
+
+    With ``as_file``, or beyond MAX_INLINE, the data is kept once under its digest, however many records share it.
+    """
+    if not as_file and len(content) <= MAX_INLINE:
+        connection.execute("INSERT INTO openings VALUES (?, ?, ?, ?, NULL)", (seq, field, plain, content))
+        return
+    digest = sha256(content).digest()
+    connection.execute("INSERT OR IGNORE INTO inputs VALUES (?, ?)", (digest, content))
+    connection.execute("INSERT INTO openings VALUES (?, ?, ?, NULL, ?)", (seq, field, plain, digest))
+
+
+def explain(error: EvidenceError) -> str:
+    """Return an error as the short text a record may carry."""
+    return str(error)[:400]

@@ -1,0 +1,125 @@
+"""The loop between source and journal: take an input, run the model, queue the record, put the input away when
+durable.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Final
+
+from edgeseal.errors import EdgesealError, EvidenceError
+from edgeseal_agent.inference import Engine, Inference, InferenceRecorder, explain
+from edgeseal_agent.journal import Appended, Journal, Ticket
+from edgeseal_agent.source import Source, Waiting
+
+MAX_IN_FLIGHT: Final = 256
+"""Inputs whose record is queued and not yet durable."""
+MAX_IN_FLIGHT_BYTES: Final = 16_777_216
+
+
+@dataclass(slots=True)
+class _Pending:
+    item: Waiting
+    ok: bool
+    ticket: Ticket[Appended]
+    size: int
+
+
+class Intake:
+    """Runs in a thread of its own. ``idle`` is set when a pass over the source found nothing and nothing is in
+    flight.
+    """
+
+    def __init__(
+        self, source: Source, engine: Engine, recorder: InferenceRecorder, journal: Journal, *, poll_ms: int
+    ) -> None:
+        self._source = source
+        self._engine = engine
+        self._recorder = recorder
+        self._journal = journal
+        self._poll_s = poll_ms / 1000
+        self._pending: deque[_Pending] = deque()
+        self._bytes = 0
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.idle = threading.Event()
+        self.settled = 0
+        self.failed = 0
+        self.failure: Exception | None = None
+
+    def start(self) -> None:
+        """Begin to take inputs, as soon as a model is active."""
+        self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the input at hand, put away what is durable, and stop. Idempotent; raises nothing."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._pass()
+            self._settle(all_of_them=True)
+        except (EdgesealError, OSError) as error:
+            self.failure = error
+        finally:
+            self.idle.set()
+
+    def _pass(self) -> None:
+        """Take what waits now; with nothing there, put away and wait a moment."""
+        if not self._engine.ready.wait(self._poll_s):
+            return
+        items = self._source.waiting()
+        if items:
+            self.idle.clear()
+        for item in items:
+            if self._stopping.is_set():
+                return
+            self._take(item)
+            self._settle()
+        if not items:
+            self._settle(all_of_them=True)
+            if not self._source.expecting and not self._pending:
+                self.idle.set()
+            self._stopping.wait(self._poll_s)
+
+    def _take(self, item: Waiting) -> None:
+        try:
+            raw = item.read()
+            ticket = self._engine.run(raw, lambda done: self._submit(item, done))
+            self._keep(_Pending(item, True, ticket, sum(map(len, raw))))
+        except EvidenceError as error:
+            fields = {"what": "input", "detail": f"{item.name[:80]}: {explain(error)}"}
+            ticket = self._journal.submit("fault", fields, self._source.note(item, ok=False))
+            self._keep(_Pending(item, False, ticket, 0))
+
+    def _submit(self, item: Waiting, done: Inference) -> Ticket[Appended]:
+        return self._recorder.submit(done, self._source.note(item))
+
+    def _keep(self, pending: _Pending) -> None:
+        self._pending.append(pending)
+        self._bytes += pending.size
+
+    def _settle(self, all_of_them: bool = False) -> None:
+        """Put away the inputs whose record is durable; wait for the oldest while too much is in flight."""
+        while self._pending:
+            oldest = self._pending[0]
+            crowded = len(self._pending) > MAX_IN_FLIGHT or self._bytes > MAX_IN_FLIGHT_BYTES
+            if not (oldest.ticket.done or crowded or all_of_them):
+                return
+            oldest.ticket.result()
+            # Durable: the record and the note of its input. A restart only repeats the move below.
+            self._pending.popleft()
+            self._bytes -= oldest.size
+            self._source.settle(oldest.item, oldest.ok)
+            self.settled += 1
+            self.failed += not oldest.ok
+
+    def status(self) -> dict[str, Any]:
+        """Return counters for ``status``: inputs put away, how many of them failed, in flight."""
+        return {"settled": self.settled, "failed": self.failed, "in_flight": len(self._pending)}

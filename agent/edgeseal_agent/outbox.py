@@ -1,0 +1,89 @@
+"""What is still to be sent: reads the store and makes segments that end at stored heads (``docs/format.md`` section
+6).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Container, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from edgeseal import limits, segment
+from edgeseal.errors import EvidenceError, InvariantBroken
+
+ITEM_OVERHEAD: Final = 16
+"""Bytes of CBOR around one item's header and body, at most."""
+ENVELOPE: Final = 4_096
+"""Bytes of a segment besides its items, at most: head, log id, array heads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A segment ready to be sent: records from ``start`` up to the head of ``size``."""
+
+    start: int
+    size: int
+    payload: bytes
+
+
+def signed_size(connection: sqlite3.Connection) -> int:
+    """Return the size of the newest head that is signed, 0 before the first."""
+    size: int
+    (size,) = connection.execute("SELECT coalesce(max(size), 0) FROM heads WHERE signed IS NOT NULL").fetchone()
+    return size
+
+
+def acknowledged(connection: sqlite3.Connection) -> int:
+    """Return the device-log size up to which a checked receipt says that every record is stored as sent."""
+    size: int
+    (size,) = connection.execute("SELECT coalesce(max(size), 0) FROM receipts").fetchone()
+    return size
+
+
+def next_segment(connection: sqlite3.Connection, log: bytes, start: int) -> Outgoing | None:
+    """Return the segment from position ``start`` to the farthest signed head it can reach within the limits.
+
+    Heads in between are not sent: the later one commits to the same records. None when no signed head is larger.
+
+    Raises:
+        InvariantBroken: ``segment_limits`` when not even the next head's records fit, ``segment_refused`` when the
+            gateway's own decoder would refuse it.
+    """
+    heads = dict(
+        connection.execute(
+            "SELECT size, signed FROM heads WHERE size > ? AND size <= ? AND signed IS NOT NULL",
+            (start, start + limits.MAX_SEGMENT_ITEMS),
+        ).fetchall()
+    )
+    if not heads:
+        if signed_size(connection) > start:
+            raise InvariantBroken("segment_limits", f"no signed head within {limits.MAX_SEGMENT_ITEMS} of {start}")
+        return None
+    rows = connection.execute(
+        "SELECT header, body FROM records WHERE seq >= ? AND seq < ? ORDER BY seq", (start, max(heads))
+    )
+    items = _fitting(rows, start, heads)
+    size = start + len(items)
+    payload = segment.encode(log, heads[size], start, items)
+    try:
+        segment.decode(payload)
+    except EvidenceError as error:
+        raise InvariantBroken("segment_refused", f"the gateway would refuse {start} to {size}: {error}") from error
+    return Outgoing(start, size, payload)
+
+
+def _fitting(rows: Iterable[tuple[bytes, bytes]], start: int, heads: Container[int]) -> list[segment.Item]:
+    """Return the items from ``start`` up to the largest head until which they fit into one segment."""
+    items: list[segment.Item] = []
+    room, best = limits.MAX_SEGMENT - ENVELOPE, 0
+    for header, body in rows:
+        room -= len(header) + len(body) + ITEM_OVERHEAD
+        if room < 0:
+            break
+        items.append(segment.whole(header, body))
+        if start + len(items) in heads:
+            best = len(items)
+    if not best:
+        raise InvariantBroken("segment_limits", f"the records from {start} to the next head do not fit into a segment")
+    return items[:best]

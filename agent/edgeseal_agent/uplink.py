@@ -1,0 +1,324 @@
+"""Store and forward: sends segments until receipts come back, and hands on what the gateway says.
+
+One thread owns all of it; the link's callbacks only queue. A segment is forgotten by nobody before its receipt is
+checked; records stay in the store even then.
+"""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing, suppress
+from typing import Any, Final, Protocol
+
+from edgeseal import messages, topics
+from edgeseal.errors import EdgesealError, EvidenceError, Unavailable, VerificationError
+from edgeseal.head import SignedDeviceHead
+from edgeseal.messages import Chunk, CommandMessage, Fetch, Hello, KeysetMessage, ReceiptMessage, Refusal, Resend
+from edgeseal_agent import outbox
+from edgeseal_agent.authority import ProofMissing
+from edgeseal_agent.beliefs import Beliefs
+from edgeseal_agent.commands import Commands
+from edgeseal_agent.config import UplinkConfig
+from edgeseal_agent.identity import Identity
+from edgeseal_agent.journal import Journal
+from edgeseal_agent.sending import SendState
+from edgeseal_agent.store import Store
+
+HELLO_EVERY_S: Final = 0.5
+"""Least time between two ``hello`` that answer a missing proof."""
+IDLE_S: Final = 5.0
+CHUNK_TIMEOUT_S: Final = 10.0
+FETCH_PATIENCE_S: Final = 300.0
+"""How long a package may bring no new byte before it is called unavailable."""
+
+
+class Link(Protocol):
+    """A connection to the broker that keeps itself up."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is connected, with its subscriptions made."""
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        """Send one message, at least once. Raises Unavailable when it is not ready or too much is under way."""
+
+
+class Uplink:
+    """The device's side of the protocol of ``docs/format.md`` section 11."""
+
+    def __init__(
+        self, store: Store, journal: Journal, beliefs: Beliefs, identity: Identity, config: UplinkConfig,
+        max_package_bytes: int,
+    ) -> None:  # fmt: skip
+        self._journal = journal
+        self._beliefs = beliefs
+        self._identity = identity
+        self._max_package_bytes = max_package_bytes
+        self._connection = store.reader()
+        self._state = SendState(config, outbox.acknowledged(self._connection))
+        self._events: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._chunks: queue.SimpleQueue[Chunk] = queue.SimpleQueue()
+        self._link: Link | None = None
+        self._commands: Commands | None = None
+        self._hello_at_s = 0.0
+        self._hello_due = False
+        self._changed = threading.Condition()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.counts: Counter[str] = Counter()
+        self.last_refusal: dict[str, Any] | None = None
+        self.last_receipt_s: float | None = None
+        self.failure: Exception | None = None
+
+    def start(self, link: Link, commands: Commands) -> None:
+        """Begin to send, as soon as the link says that it is connected."""
+        self._link, self._commands = link, commands
+        self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)
+        self._thread.start()
+
+    # What others tell it, from any thread; each returns at once.
+
+    def connected(self) -> None:
+        """The link is up and subscribed."""
+        self._events.put(self._on_connect)
+
+    def received(self, topic: str, payload: bytes, ack: Callable[[], None]) -> None:
+        """A message came; ``ack`` is called once it is dealt with, what follows from it durable."""
+
+        def deal() -> None:
+            self._on_message(topic, payload)
+            ack()
+
+        self._events.put(deal)
+
+    def failed(self, error: BaseException) -> None:
+        """The link gave up for good."""
+        self.failure = Unavailable("mqtt_failed", repr(error))
+        self._events.put(_nothing)
+
+    def sealed(self, size: int) -> None:
+        """A signed head of ``size`` is durable: there is something to send."""
+        self._events.put(_nothing)
+
+    def ask(self) -> None:
+        """Something the gateway has is missing: tell it our state with ``hello``, not more often than it can answer."""
+        self._events.put(self._want_hello)
+
+    def stop(self) -> None:
+        """Stop at once. Idempotent; raises nothing."""
+        self._stopping.set()
+        self._events.put(None)
+        if self._thread is not None:
+            self._thread.join()
+
+    def flush(self, size: int, timeout_s: float) -> bool:
+        """Wait until a receipt covers ``size`` or the time is over; return whether it does."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: self._state.acknowledged >= size or self.failure is not None, timeout_s
+            ) and self.failure is None  # fmt: skip
+
+    def fetch(self, digest: bytes) -> bytes:
+        """Return the archive of a package, asked of the gateway in chunks. For one other thread; blocks.
+
+        Raises Unavailable ``package_unavailable``: too large, or no new byte for FETCH_PATIENCE_S; ``stopping``.
+        """
+        data = bytearray()
+        total: int | None = None
+        deadline = time.monotonic() + FETCH_PATIENCE_S
+        while total is None or len(data) < total:
+            chunk = self._fetch_chunk(digest, len(data))
+            if self._stopping.is_set():
+                raise Unavailable("stopping", "the agent is stopping")
+            if chunk is None or not chunk.data:
+                if time.monotonic() > deadline:
+                    raise Unavailable("package_unavailable", f"the gateway does not send package {digest.hex()}")
+                continue
+            if chunk.total > self._max_package_bytes:
+                raise Unavailable("package_unavailable", f"{chunk.total} bytes, model.max_package_mb allows fewer")
+            total = chunk.total
+            data += chunk.data
+            deadline = time.monotonic() + FETCH_PATIENCE_S
+        return bytes(data[:total])
+
+    def status(self) -> dict[str, Any]:
+        """Return what ``status`` shows of the way to the gateway."""
+        state = self._state
+        return {
+            "connected": state.connected,
+            "acknowledged": state.acknowledged,
+            "in_flight": state.in_flight,
+            "counts": dict(self.counts),
+            "last_refusal": self.last_refusal,
+        }
+
+    # The thread.
+
+    def _run(self) -> None:
+        try:
+            with closing(self._connection):
+                while not self._stopping.is_set():
+                    self._step()
+        except (EdgesealError, sqlite3.Error) as error:
+            self.failure = error
+            with self._changed:
+                self._changed.notify_all()
+
+    def _step(self) -> None:
+        """Handle what came, then send what may be sent."""
+        event: Callable[[], None] | None = _nothing
+        try:
+            event = self._events.get(timeout=self._wait_s())
+            while event is not None:
+                event()
+                event = self._events.get_nowait()
+        except queue.Empty:
+            pass
+        if event is None:
+            return
+        assert self._commands is not None and self._link is not None
+        self._commands.tick()
+        now_s = time.monotonic()
+        if self._state.connected and not self._link.ready:
+            self._state.disconnect()
+        if self._state.is_overdue(now_s):
+            self.counts["receipt_overdue"] += 1
+            self._hello_due = True
+        try:
+            if self._hello_due and self._state.connected and now_s >= self._hello_at_s:
+                self._say_hello(now_s)
+            self._send(now_s)
+        except Unavailable:
+            self.counts["link_busy"] += 1  # what was not sent is still in the store
+
+    def _send(self, now_s: float) -> None:
+        while self._state.may_send(now_s):
+            out = outbox.next_segment(self._connection, self._identity.log, self._state.sent)
+            if out is None:
+                return
+            self._publish("segment", out.payload)
+            self._state.has_sent(out.size, now_s)
+            self.counts["segments"] += 1
+
+    def _wait_s(self) -> float:
+        now_s = time.monotonic()
+        waits = [IDLE_S if self._link is not None and self._link.ready else IDLE_S / 5, self._state.wait_s(now_s)]
+        if self._hello_due and self._state.connected:
+            waits.append(max(0.0, self._hello_at_s - now_s))
+        return min(wait for wait in waits if wait is not None)
+
+    def _on_connect(self) -> None:
+        now_s = time.monotonic()
+        self._state.connect(now_s)
+        self._hello_due, self._hello_at_s = True, now_s
+        self.counts["connections"] += 1
+
+    def _want_hello(self) -> None:
+        self._hello_due = True
+
+    def _say_hello(self, now_s: float) -> None:
+        head = self._connection.execute(
+            "SELECT size, root FROM heads WHERE signed IS NOT NULL ORDER BY size DESC LIMIT 1"
+        ).fetchone()
+        view, position = self._beliefs.view, None if self._commands is None else self._commands.position
+        hello = Hello(
+            self._identity.log, self._identity.key, head[0], head[1], view.seen, view.keyset.version, position
+        )  # fmt: skip
+        self._publish("hello", hello.encode())
+        self._hello_due = False
+        self._hello_at_s = now_s + HELLO_EVERY_S
+
+    def _publish(self, kind: str, payload: bytes) -> None:
+        assert self._link is not None
+        self._link.publish(topics.up(self._identity.log, kind), payload)
+
+    def _on_message(self, topic: str, payload: bytes) -> None:
+        """Decode one message and hand it on; what is malformed is counted and dropped."""
+        try:
+            place = topics.parse(topic)
+            if place.log != self._identity.log or place.direction != "down":
+                raise VerificationError("topic_mismatch", "a message for another device")
+            message = messages.decode(place, payload)
+            self._handle(message)
+        except EvidenceError as error:
+            self.counts[f"dropped_{error.code}"] += 1
+
+    def _handle(self, message: messages.Message) -> None:
+        assert self._commands is not None
+        if isinstance(message, ReceiptMessage):
+            self._receipt(message)
+        elif isinstance(message, CommandMessage):
+            self._commands.receive(message)
+        elif isinstance(message, KeysetMessage):
+            self._commands.take_keyset(message)
+        elif isinstance(message, Refusal):
+            self._refusal(message)
+        elif isinstance(message, Resend):
+            self.counts["resends"] += 1
+            self._state.resend(min(message.start, outbox.signed_size(self._connection)))
+        elif isinstance(message, Chunk):
+            self._chunks.put(message)
+
+    def _receipt(self, message: ReceiptMessage) -> None:
+        """Check a receipt against our own head, the keyset and what was seen; only then take note of it."""
+        head = SignedDeviceHead.decode(message.head)
+        row = self._connection.execute("SELECT payload FROM heads WHERE size = ?", (head.head.size,)).fetchone()
+        if row is None or head.signed.payload != row[0]:
+            raise VerificationError(
+                "receipt_head", f"the receipt is for a head of size {head.head.size} that is not ours"
+            )
+        head.verify(self._identity.key)
+        try:
+            included = self._beliefs.include(message.head, message.receipt, message.start, message.path)
+        except ProofMissing:
+            self.counts["proof_missing"] += 1
+            self._hello_due = True
+            return
+        if message.anchor is not None:
+            self._beliefs.told_anchor(message.anchor)
+            self.counts["receipts_anchored"] += 1
+        size, fleet_size = head.head.size, included.fleet.size
+        values = (size, included.position, fleet_size, message.head, message.receipt)
+        self._journal.execute(
+            lambda connection: connection.execute("INSERT OR REPLACE INTO receipts VALUES (?, ?, ?, ?, ?)", values)
+        )
+        self.counts["receipts"] += 1
+        self.last_receipt_s = time.time()
+        with self._changed:
+            self._state.receipt(size)
+            self._changed.notify_all()
+
+    def _refusal(self, message: Refusal) -> None:
+        """The gateway did not take something. Everything is kept; it is sent again after a wait."""
+        self.counts[f"refused_{message.code}"] += 1
+        self.last_refusal = {"code": message.code, "detail": message.detail, "size": message.size}
+        signed = outbox.signed_size(self._connection)
+        self._state.refuse(min(message.size, signed), time.monotonic())
+        self._hello_due = True
+        self._hello_at_s = max(self._hello_at_s, time.monotonic() + (self._state.wait_s(time.monotonic()) or 0.0))
+
+    def _fetch_chunk(self, digest: bytes, offset: int) -> Chunk | None:
+        """Ask for one chunk and return it, None when it did not come in time."""
+        self._events.put(lambda: self._ask_chunk(digest, offset))
+        until = time.monotonic() + CHUNK_TIMEOUT_S
+        while (left := until - time.monotonic()) > 0 and not self._stopping.is_set():
+            try:
+                chunk = self._chunks.get(timeout=min(left, 0.5))
+            except queue.Empty:
+                continue
+            if chunk.package == digest and chunk.offset == offset:
+                return chunk
+        return None
+
+    def _ask_chunk(self, digest: bytes, offset: int) -> None:
+        with suppress(Unavailable):
+            self._publish("fetch", Fetch(self._identity.log, digest, offset).encode())
+
+
+def _nothing() -> None:
+    """The event that only wakes the thread."""
