@@ -1,0 +1,208 @@
+"""command_authority: whether every command the device took was an authorised operator's, for this device, in its
+place (format.md 8.4).
+
+What each party can do to this answer: root with the device key can invent records, but not an operator's signature,
+nor a gateway's receipt; a gateway cannot command, and what it withholds shows where a later command was taken; the
+position of a command is what its receipt binds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from edgeseal import statements
+from edgeseal.commitment import Opening
+from edgeseal.errors import EvidenceError
+from edgeseal.merkle import leaf_hash
+from edgeseal.statements.command import Command
+from edgeseal.statements.enrolment import Enrolment
+from edgeseal.verify.fleet import Fleet
+from edgeseal.verify.history import History, Seen
+from edgeseal.verify.identity import enrolment_of
+from edgeseal.verify.verdict import Case
+from edgeseal.verify.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A command that the device says it received, its statement taken apart; ``position`` is what its receipt binds."""
+
+    seq: int
+    digest: bytes
+    statement: statements.Statement
+    command: Command
+    position: int
+    receipt_size: int
+
+
+class Commands:
+    """Watches what the device received, refused and answered."""
+
+    kinds = frozenset({"command.received", "command.refused", "command.result", "model.activated"})
+
+    def __init__(self, history: History, fleet: Fleet | None) -> None:
+        """Collect for one log; receipts' signed heads are taken into ``fleet`` as they come."""
+        self._case = history.cases["command_authority"]
+        self._log = history.log
+        self._fleet = fleet
+        self.taken: dict[bytes, Taken] = {}
+        self.refused: set[bytes] = set()
+        self.uncounted = False
+
+    def see(self, record: Seen) -> None:
+        """Take one record; an answer or activation by a command that was never received is a failure at once."""
+        fields = record.fields
+        if fields is None:
+            what = record.kind or "bare leaf"
+            self._case.leave_open("body_withheld", f"{what} record {record.seq} cannot be read")
+        elif record.kind == "command.received":
+            self._receive(record.seq, fields)
+        elif record.kind == "command.refused":
+            self.refused.add(fields["cmd"])
+            self.uncounted |= fields["count"] > 1
+        elif fields["cmd"] is not None:
+            self._answered(record, fields)
+
+    def _receive(self, seq: int, fields: dict[str, Any]) -> None:
+        try:
+            statement = statements.decode(fields["cmd"])
+        except EvidenceError as error:
+            self._case.fail(error.code, f"record {seq}: the command in it: {error.message}", seq)
+            return
+        content = statement.content
+        if not isinstance(content, Command) or content.id != fields["id"]:
+            self._case.fail("command_mismatch", f"record {seq} does not hold the command it names", seq)
+            return
+        if self._fleet is None:
+            self._case.leave_open("no_fleet_log", "no fleet log is shown that the command could stand in")
+            return
+        before = len(self._fleet.defects)
+        where = f"the receipt in record {seq} of log {self._log.hex()[:16]}…"
+        receipt = self._fleet.take_receipt(fields["receipt"], where, leaf_hash(fields["cmd"]))
+        if receipt is None:
+            found = self._fleet.defects[before:]
+            self._case.fail(
+                found[0].reason if found else "receipt_proof", f"record {seq}: its receipt does not hold", seq
+            )
+            return
+        digest = sha256(fields["cmd"]).digest()
+        self.taken[digest] = Taken(seq, digest, statement, content, receipt.index, receipt.size)
+
+    def _answered(self, record: Seen, fields: dict[str, Any]) -> None:
+        taken = self.taken.get(fields["cmd"])
+        if taken is None:
+            self._case.fail(
+                "command_unknown", f"{record.kind} record {record.seq} answers a command never received", record.seq
+            )
+        elif record.kind == "command.result" and taken.command.id != fields["id"]:
+            self._case.fail(
+                "command_mismatch", f"record {record.seq} answers another command than it names", record.seq
+            )
+        elif record.kind == "model.activated" and taken.command.action != "model.activate":
+            self._case.fail(
+                "command_mismatch",
+                f"record {record.seq}: command {taken.command.action!r} activates nothing",
+                record.seq,
+            )
+
+
+def judge_commands(history: History, commands: Commands, view: View, openings: dict[tuple[int, str], Opening]) -> None:
+    """Answer command_authority, for each command taken: (1) the newest keyset below its position lets its signer
+    order this; (2) tenant and audience are this device's; (3) its place in the fleet log is proved; (4) it stands
+    above the enrolment and every earlier command; (5) it had not expired; (6) its arguments open where they are
+    here; then (7) no command to this device was passed over."""
+    case = history.cases["command_authority"]
+    if history.holes:
+        case.leave_open("records_missing", "records are missing, commands could be among them")
+    if not history.records:
+        case.leave_open("no_records", "the bundle holds no record of this log")
+        return
+    found = enrolment_of(history, view)
+    if found is None and commands.taken:
+        case.leave_open("not_enrolled", "no enrolment is shown, so this device's audiences are not known")
+        return
+    last = found[0] if found else 0
+    for taken in sorted(commands.taken.values(), key=lambda taken: taken.seq):
+        _judge_one(history, taken, view, found[1] if found else None, last, openings, case)
+        last = max(last, taken.position)
+    if found and commands.taken:
+        _judge_withheld(history, commands, view, found, case)
+    case.prove(f"{len(commands.taken)} commands taken, each by an authorised operator, in its place")
+
+
+def _judge_one(
+    history: History,
+    taken: Taken,
+    view: View,
+    enrolment: Enrolment | None,
+    last: int,
+    openings: dict[tuple[int, str], Opening],
+    case: Case,
+) -> None:
+    command, seq, position = taken.command, taken.seq, taken.position
+    # (1)
+    keyset = view.fleet.keyset_below(position)
+    if keyset is None:
+        case.leave_open("no_keyset", f"no keyset below position {position} is shown")
+    else:
+        try:
+            taken.statement.signed.verify(statements.signer(taken.statement, keyset))
+        except EvidenceError as error:
+            case.fail(error.code, f"the command in record {seq}: {error.message}", seq)
+    # (2)
+    if command.tenant != view.fleet.root:
+        case.fail("foreign_root", f"the command in record {seq} is of another tenant", seq)
+    audiences = {history.log, *(enrolment.groups if enrolment else ())}
+    if command.audience not in audiences:
+        case.fail("wrong_audience", f"the command in record {seq} is for {command.sub}", seq)
+    # (3)
+    stands = view.fleet.leaves.get(position)
+    if stands is not None and view.proved(position) and stands != leaf_hash(taken.statement.signed.raw):
+        case.fail(
+            "fork",
+            f"position {position} of the fleet log holds another statement than the command in record {seq}",
+            seq,
+        )
+    elif not view.proved(position):
+        case.leave_open(
+            "no_receipt", f"position {position} of the command in record {seq} is not shown to be in this log"
+        )
+    # (4)
+    if position <= last:
+        case.fail("command_replayed", f"the command in record {seq} stands at {position}, not above {last}", seq)
+    # (5)
+    seen = [
+        f.head.seen.size
+        for f in history.heads
+        if f.head.size <= seq and f.head.seen and f.head.seen.log == view.fleet.log
+    ]
+    if command.expires_size <= max([taken.receipt_size, *seen[-1:]]):
+        case.fail("command_expired", f"the command in record {seq} ended at fleet size {command.expires_size}", seq)
+    # (6)
+    opening = openings.get((seq, "args"))
+    if opening is not None and opening.data is not None:
+        try:
+            command.open_args(opening.salt, opening.data)
+        except EvidenceError as error:
+            case.fail(error.code, f"the arguments of the command in record {seq}: {error.message}", seq)
+
+
+def _judge_withheld(history: History, commands: Commands, view: View, found: tuple[int, Enrolment], case: Case) -> None:
+    """(7) Commands arrive in order of position: one below the last taken that no record names was never shown to the
+    device.
+    """
+    position, enrolment = found
+    last = max(taken.position for taken in commands.taken.values())
+    subjects = [history.log.hex(), *(f"group:{name}" for name in enrolment.groups)]
+    for sub in subjects:
+        for placed in view.fleet.subjects.get(sub, ()):
+            if not isinstance(placed.statement.content, Command) or not position < placed.position < last:
+                continue
+            if placed.statement.digest not in commands.taken and placed.statement.digest not in commands.refused:
+                if commands.uncounted:
+                    continue  # a flood of refusals is counted, not named: it may be among them
+                case.leave_open(
+                    "command_withheld", f"the command at {placed.position} never reached this device's history"
+                )

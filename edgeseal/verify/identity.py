@@ -1,0 +1,147 @@
+"""attribution, key_valid: whose key signed the history, and whether it was valid where it did (format.md 8.1–8.5).
+
+What each party can do to these answers: a bundle author can leave statements out (not answered); a device can name
+any tenant in its genesis, which only an operator's enrolment confirms; a gateway can hide a revocation from the
+fleet log, so that without the registry the answer is on the gateway's word; the registry, read under the rules for
+RPC, wins over statements.
+"""
+
+from __future__ import annotations
+
+from edgeseal.statements.enrolment import Enrolment
+from edgeseal.statements.revocation import Revocation
+from edgeseal.verify.chain import RegistryKey
+from edgeseal.verify.fleet import Placed
+from edgeseal.verify.history import History
+from edgeseal.verify.verdict import ATTESTED, Case
+from edgeseal.verify.view import View
+
+
+def enrolment_of(history: History, view: View) -> tuple[int, Enrolment] | None:
+    """Return (position, enrolment) of a log: the first whose position is proved; None if there is none."""
+    for placed in view.fleet.enrolments(history.log):
+        content = placed.statement.content
+        if isinstance(content, Enrolment) and view.proved(placed.position):
+            return placed.position, content
+    return None
+
+
+def judge_attribution(history: History, view: View) -> None:
+    """Answer attribution: (1) heads are signed by the key whose log this is; (2) genesis and key.bound name this
+    tenant, this fleet log and this key; (3) an operator with that scope enrolled this very log, with this very
+    genesis."""
+    case = history.cases["attribution"]
+    # (1)
+    if history.key is None:
+        case.leave_open("no_head", "no head of this log has a signature that could be checked")
+        return
+    # (2)
+    genesis, bound = history.genesis, history.bound
+    if genesis is None or bound is None:
+        case.leave_open("genesis_missing", "genesis and key.bound are not here")
+        return
+    if genesis["root"] != view.fleet.root:
+        case.fail("foreign_root", f"genesis names tenant root {genesis['root'].hex()}", 0)
+    if genesis["home"] != view.fleet.log:
+        case.fail("foreign_log", f"genesis names home fleet log {genesis['home'].hex()}", 0)
+    if bound["key"] != history.key.point:
+        case.fail("wrong_key", "key.bound names another key than the one that signs the heads", 1)
+    # (3)
+    found = enrolment_of(history, view)
+    if found is None:
+        case.leave_open("not_enrolled", "no enrolment of this log by an operator is shown to stand in the fleet log")
+        return
+    position, enrolment = found
+    if enrolment.genesis != history.first_leaf:
+        case.fail("genesis_mismatch", f"the enrolment at {position} is of another genesis record", 0)
+    placed = next(p for p in view.fleet.enrolments(history.log) if p.position == position)
+    operator = placed.statement.signed.kid.hex()
+    case.prove(
+        f"key {history.key.kid.hex()} signed every head and is the key enrolled at {position}; that it is "
+        f"device {enrolment.name!r}, "
+        f"assurance {enrolment.assurance}, is ATTESTED by operator {operator}"
+    )
+
+
+def judge_key_valid(history: History, view: View) -> None:
+    """Answer key_valid: (1) the key was enrolled, from a position on; (2) every head of it in the fleet log stands
+    within the key's validity, by the registry where it was read, else by the revocations among all statements of the
+    key."""
+    case = history.cases["key_valid"]
+    # (1)
+    found = enrolment_of(history, view)
+    if history.key is None or found is None:
+        case.leave_open("not_enrolled", "no enrolment of this log is shown to stand in the fleet log")
+        return
+    placed = sorted(f.position for f in history.heads if f.position is not None and view.proved(f.position))
+    if not placed:
+        case.leave_open("no_receipt", "no head of this log is shown to stand in the fleet log")
+        return
+    if placed[0] < found[0]:
+        case.fail("before_enrolment", f"a head stands at {placed[0]}, below the enrolment at {found[0]}")
+    # (2)
+    state = view.anchors.state
+    if state is not None and view.anchors.ground_of_state() is not None:
+        _by_registry(case, view, state.keys.get(history.key.kid), placed, state.size)
+    else:
+        _by_statements(history, view, placed, found[0])
+
+
+def _by_registry(case: Case, view: View, key: RegistryKey | None, placed: list[int], size: int) -> None:
+    ground = view.anchors.ground_of_state()
+    assert ground is not None
+    if key is None:
+        case.leave_open("not_registered", "the identity registry does not know this key for this fleet log")
+        return
+    if key.role != "device":
+        case.fail("wrong_role", f"the registry knows this key as {key.role}")
+    for position in placed:
+        if any(i.start <= position and (i.until is None or position < i.until) for i in key.intervals):
+            continue
+        ended = [i for i in key.intervals if i.until is not None and i.until <= position]
+        later = [i for i in ended if i.ended_at is None or position < i.ended_at]
+        if ended and later:
+            detail = f"the head at {position} is repudiated after receipt: the key ended at {later[0].until}"
+            case.leave_open("repudiated", detail)
+        elif ended:
+            case.fail("key_revoked", f"a head stands at {position}, past the key's revocation at {ended[0].ended_at}")
+        else:
+            case.fail("before_validity", f"a head stands at {position}, before the key was valid")
+    detail = (
+        f"{len(placed)} heads within the validity the identity registry gives, as of anchored size {size} "
+        f"({ground.how})"
+    )
+    if ground.ground == ATTESTED:
+        case.attest(ground.by or "", detail)
+    else:
+        case.prove(detail)
+
+
+def _by_statements(history: History, view: View, placed: list[int], start: int) -> None:
+    case = history.cases["key_valid"]
+    assert history.key is not None
+    told = view.subject(history.key.kid.hex())
+    if told.ground is None or told.problem:
+        case.leave_open(*(told.problem or ("no_snapshot", "nothing shows that there is no revocation of this key")))
+    entry = view.subject(history.log.hex()).entry
+    for revocation in told.placed:
+        content = revocation.statement.content
+        if isinstance(content, Revocation):
+            _apply(case, revocation, content, placed)
+    if entry and entry.valid_until is not None and not told.placed:
+        case.leave_open("revoked", f"a snapshot says the key ended at {entry.valid_until}, the revocation is not here")
+    by = told.ground.by if told.ground and told.ground.by else view.gateway()
+    detail = (
+        f"{len(placed)} heads from {start} on; no revocation in the fleet log as of {told.as_of}; the registry "
+        f"was not read"
+    )
+    case.attest(by, detail)
+
+
+def _apply(case: Case, placed_at: Placed, content: Revocation, placed: list[int]) -> None:
+    for position in placed:
+        if position >= placed_at.position:
+            case.fail("key_revoked", f"a head stands at {position}, past the key's revocation at {placed_at.position}")
+        elif position >= content.until:
+            detail = f"the head at {position} is repudiated after receipt: the key ended at {content.until}"
+            case.leave_open("repudiated", detail)

@@ -1,0 +1,125 @@
+"""policy: whether the device went by the tenant's keysets and by its own decisions, replayed in the order of its log
+(format.md 4, 8.2).
+
+What each party can do to this answer: only the tenant root key makes keysets; root with the device key can leave a
+decision out of the records, which nothing shows, but cannot record an act against a verdict without this answer
+failing.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any
+
+from edgeseal import statements
+from edgeseal.errors import EvidenceError
+from edgeseal.statements.command import Command
+from edgeseal.statements.keyset import Keyset
+from edgeseal.verify.fleet import Fleet
+from edgeseal.verify.history import History, Seen
+from edgeseal.verify.logs import Compared
+
+_INTENT, _ALLOWED, _DENIED = 0, 1, 2
+
+
+class Policy:
+    """Watches keysets, commands' keyset versions, and decisions."""
+
+    kinds = frozenset(
+        {"key.bound", "policy.changed", "command.received", "decision.intent", "decision.verdict", "decision.outcome"}
+    )
+
+    def __init__(self, history: History, fleet: Fleet | None) -> None:
+        """Replay for one log."""
+        self._case = history.cases["policy"]
+        self._history = history
+        self._fleet = fleet
+        self._version = 0
+        self._digest = bytes(32)
+        self._open: dict[tuple[str, bytes], int] = {}
+        self.changes = 0
+        self.decisions = 0
+
+    def see(self, record: Seen) -> None:
+        """Replay one record."""
+        fields = record.fields
+        if fields is None:
+            self._case.leave_open("body_withheld", f"{record.kind or 'bare leaf'} record {record.seq} cannot be read")
+        elif record.kind == "key.bound":
+            self._version, self._digest = fields["keyset"]
+        elif record.kind == "policy.changed":
+            self._change(record.seq, fields)
+        elif record.kind == "command.received":
+            self._command(record.seq, fields)
+        else:
+            self._decide(record, fields)
+
+    def _change(self, seq: int, fields: dict[str, Any]) -> None:
+        genesis = self._history.genesis
+        try:
+            statement = statements.decode(fields["keyset"])
+            keyset = statement.content
+            if not isinstance(keyset, Keyset) or keyset.version != fields["version"]:
+                self._case.fail("keyset_mismatch", f"record {seq} does not hold the keyset it names", seq)
+                return
+            if genesis is None or keyset.root.kid != genesis["root"]:
+                self._case.fail("foreign_root", f"the keyset in record {seq} is of another tenant root", seq)
+                return
+            statement.signed.verify(keyset.root)
+        except EvidenceError as error:
+            self._case.fail(error.code, f"the keyset in record {seq}: {error.message}", seq)
+            return
+        if keyset.version != self._version + 1 or keyset.prev != self._digest:
+            detail = f"record {seq} takes keyset {keyset.version} after {self._version}, or one that does not follow it"
+            self._case.fail("keyset_chain", detail, seq)
+        self._version, self._digest = keyset.version, sha256(fields["keyset"]).digest()
+        self.changes += 1
+        known = {entry.keyset.version: entry.digest for entry in self._fleet.keysets} if self._fleet else {}
+        if known.get(keyset.version, self._digest) != self._digest:
+            self._case.fail(
+                "keyset_forked", f"the fleet log holds another keyset {keyset.version} than record {seq}", seq
+            )
+
+    def _command(self, seq: int, fields: dict[str, Any]) -> None:
+        try:
+            content = statements.decode(fields["cmd"]).content
+        except EvidenceError:
+            return  # command_authority says so
+        if isinstance(content, Command) and content.keyset > self._version:
+            detail = f"record {seq} takes a command judged by keyset {content.keyset}, the device had {self._version}"
+            self._case.fail("keyset_ahead", detail, seq)
+
+    def _decide(self, record: Seen, fields: dict[str, Any]) -> None:
+        key, seq = (fields["agent"], fields["id"]), record.seq
+        state = self._open.get(key)
+        self.decisions += 1
+        if record.kind == "decision.intent":
+            if state is not None:
+                self._case.fail("decision_repeated", f"record {seq} states an intent that is open already", seq)
+            self._open[key] = _INTENT
+        elif record.kind == "decision.verdict":
+            if state is None:
+                self._case.fail("verdict_without_intent", f"record {seq} is a verdict on no intent", seq)
+            elif state != _INTENT:
+                self._case.fail("decision_repeated", f"record {seq} is a second verdict on one intent", seq)
+            self._open[key] = _ALLOWED if fields["allow"] else _DENIED
+        else:
+            if state is None or state == _INTENT:
+                self._case.fail("outcome_without_verdict", f"record {seq} is an outcome that no verdict allowed", seq)
+            elif state == _DENIED and fields["ok"]:
+                self._case.fail("acted_after_denial", f"record {seq} reports success of what was denied", seq)
+            self._open.pop(key, None)
+
+    def judge(self, compared: Compared) -> None:
+        """Answer policy once all records have been seen."""
+        history, case = self._history, self._case
+        if not compared.top:
+            case.leave_open("no_head", "no signed head covers the records shown")
+        if history.holes:
+            case.leave_open("records_missing", "records are missing, so policy cannot be replayed")
+        if history.bound is None:
+            case.leave_open("genesis_missing", "key.bound, which names the first keyset, is not here")
+        case.prove(
+            f"replayed: {self.changes} keyset changes, {self.decisions} decision records, keyset "
+            f"{self._version} at the end"
+        )

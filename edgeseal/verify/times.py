@@ -1,0 +1,174 @@
+"""existed_by, existed_after, cadence: when, between which bounds, and whether there was silence (format.md 5.1, 14.1).
+
+No device clock is trusted: the upper bound is the block that took a head over the records, the lower bound a block
+whose hash a head names.
+What the device's own clock says, gaps between heartbeats among it, is ATTESTED by the device.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from edgeseal.verify.history import History, Seen
+from edgeseal.verify.identity import enrolment_of
+from edgeseal.verify.logs import Compared
+from edgeseal.verify.verdict import ATTESTED, Case
+from edgeseal.verify.view import View
+
+GRACE: int = 2
+"""Silence longer than this many times the cadence is a gap."""
+CLOCK_SLACK_S: int = 300
+"""By how many seconds a device's clock may lag behind a block's time before the two contradict each other."""
+
+
+def judge_existed_by(history: History, compared: Compared, view: View) -> None:
+    """Answer existed_by: (1) heads over the records stand in the fleet log; (2) believed anchors cover their
+    positions; (3) no record lies outside them."""
+    case = history.cases["existed_by"]
+    # (1)
+    placed = [(f.head.size, f.position) for f in compared.matched if f.position is not None and view.proved(f.position)]
+    if not placed:
+        case.leave_open("no_receipt", "no head over these records is shown to stand in the fleet log")
+        return
+    # (2)
+    covered = [(size, anchor) for size, position in sorted(placed) if (anchor := view.anchor_of(position))]
+    if not covered:
+        reason, detail = (view.anchors.open or [("not_anchored", "no believed block holds a head over these records")])[
+            0
+        ]
+        case.leave_open(reason, detail)
+        return
+    # (3)
+    size, anchor = covered[-1]
+    if size < history.size:
+        case.leave_open("not_anchored", f"the last {history.size - size} records, from {size} on, are not anchored")
+    first = covered[0][1]
+    detail = (
+        f"records 0 to {size - 1} existed by block {anchor.number} at {when(anchor.time)}, the first "
+        f"{covered[0][0]} of them by block "
+        f"{first.number} at {when(first.time)} ({anchor.ground.how})"
+    )
+    if anchor.ground.ground == ATTESTED:
+        case.attest(anchor.ground.by or "", detail)
+    else:
+        case.prove(detail)
+
+
+def judge_existed_after(history: History, compared: Compared, view: View) -> None:
+    """Answer existed_after, a question about heads: (1) the newest head names an anchor; (2) its block is believed;
+    (3) what the head says of it is what that block holds."""
+    case = history.cases["existed_after"]
+    if not compared.matched:
+        case.leave_open("no_head", "no signed head covers the records shown")
+        return
+    # (1)
+    head = max((fact.head for fact in compared.matched), key=lambda head: head.size)
+    if head.anchored is None:
+        case.leave_open("no_block_named", "the newest head names no block")
+        return
+    # (2)
+    ground = view.anchors.belief(head.anchored.block)
+    if ground is None:
+        case.leave_open("block_not_believed", f"nothing believed says that block {head.anchored.block.hex()} is final")
+        return
+    # (3)
+    known = [anchor for anchor in view.anchors.believed if anchor.block == head.anchored.block]
+    if known and all(
+        (a.size, a.root, a.chain) != (head.anchored.size, head.anchored.root, head.anchored.chain) for a in known
+    ):
+        case.leave_open("anchor_mismatch", "the newest head names another fleet head than its block holds")
+        return
+    at = f" of {when(known[0].time)}" if known else ""
+    detail = (
+        f"the head of size {head.size} was signed after block {head.anchored.block.hex()[:16]}…{at}; records "
+        f"inside are not bounded"
+    )
+    if ground.ground == ATTESTED:
+        case.attest(ground.by or "", detail)
+    else:
+        case.prove(detail)
+
+
+class Silence:
+    """Watches boots and heartbeats; needs headers only."""
+
+    kinds = frozenset({"boot", "heartbeat", "shutdown", "genesis", "closed"})
+
+    def __init__(self) -> None:
+        """Collect for one log."""
+        self.gaps: list[tuple[int, int]] = []
+        self.off: list[tuple[int, int]] = []
+        self.beats = 0
+        self._last: Seen | None = None
+
+    def see(self, record: Seen) -> None:
+        """Measure from the last boot or heartbeat, by the monotonic clock, between boots by the wall clock."""
+        if not record.kind:
+            return
+        last = self._last
+        self.beats += record.kind == "heartbeat"
+        if last is not None and last.boot == record.boot:
+            self.gaps.append((record.mono - last.mono, record.seq))
+        elif last is not None and last.kind not in ("shutdown", "genesis") and last.t and record.t:
+            self.off.append((record.t - last.t, record.seq))
+        self._last = record
+        if len(self.gaps) > 10_000:
+            self.gaps = sorted(self.gaps, reverse=True)[:1_000]
+        if len(self.off) > 10_000:
+            self.off = sorted(self.off, reverse=True)[:1_000]
+
+
+def judge_cadence(history: History, silence: Silence, compared: Compared, view: View | None) -> None:
+    """Answer cadence: (1) the enrolment says how often the device speaks; (2) no two heartbeats of one boot lie
+    further apart; (3) no undeclared silence lies between boots; (4) the clocks that say so do not contradict the
+    chain."""
+    case: Case = history.cases["cadence"]
+    # (1)
+    found = enrolment_of(history, view) if view else None
+    if found is None:
+        case.leave_open("no_cadence", "no enrolment is shown, so nothing says how often the device should speak")
+        return
+    cadence = found[1].cadence_s
+    if history.holes or history.bare:
+        case.leave_open("records_missing", "records are missing, so silence cannot be told from omission")
+    if not compared.top:
+        case.leave_open("no_head", "no signed head covers the records shown")
+    # (2), (3)
+    for what, gaps in (("within a boot", silence.gaps), ("between boots", silence.off)):
+        for length, seq in sorted(gaps, reverse=True):
+            if length > GRACE * cadence * 1000:
+                case.fail(
+                    "silence",
+                    f"{length // 1000} s of silence {what} before record {seq}, the cadence is {cadence} s",
+                    seq,
+                )
+    # (4)
+    if view is not None:
+        _judge_clock(case, compared, view)
+    key = history.key.kid.hex()[:16] if history.key else "unknown"
+    case.attest(
+        f"device key {key}…, by its own clocks",
+        f"{silence.beats} heartbeats, none more than {GRACE * cadence} s after the last",
+    )
+
+
+def _judge_clock(case: Case, compared: Compared, view: View) -> None:
+    times = {anchor.block: anchor.time for anchor in view.anchors.believed}
+    for fact in compared.matched:
+        anchored = fact.head.anchored
+        known = times.get(anchored.block) if anchored else None
+        if known is not None and fact.head.clock.t and fact.head.clock.t // 1000 < known - CLOCK_SLACK_S:
+            detail = (
+                f"the head of size {fact.head.size} was signed after {when(known)} and says "
+                f"{when(fact.head.clock.t // 1000)}"
+            )
+            case.leave_open("clock_contradicts_chain", detail)
+            return
+
+
+def when(seconds: int) -> str:
+    """Return a Unix time in seconds as text, in UTC; what no calendar holds stays a number."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds} s after 1970"

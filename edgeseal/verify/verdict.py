@@ -1,0 +1,263 @@
+"""What the verifier says: answers to questions, one by one, and their roll-up (format.md 16).
+
+There is no bare "valid". An answer is ``ok`` with its ground, ``failed`` with a reason, or ``not_answered``: this
+evidence cannot reach the question, and the reason says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from edgeseal.errors import UsageError
+
+SCHEMA: Final = "edgeseal-verdict/1"
+QUESTIONS: Final = (
+    "integrity",
+    "attribution",
+    "position",
+    "completeness",
+    "append_only",
+    "single_view_device",
+    "single_view_fleet",
+    "existed_by",
+    "existed_after",
+    "key_valid",
+    "command_authority",
+    "model_identity",
+    "policy",
+    "cadence",
+    "reexecution",
+)
+NEED_TRUST: Final = frozenset(
+    {
+        "attribution",
+        "key_valid",
+        "command_authority",
+        "single_view_device",
+        "single_view_fleet",
+        "existed_by",
+        "existed_after",
+    }
+)
+"""Questions that without a trust file are never answered."""
+
+OK: Final = "ok"
+FAILED: Final = "failed"
+NOT_ANSWERED: Final = "not_answered"
+PROVED: Final = "PROVED"
+ATTESTED: Final = "ATTESTED"
+
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 2
+EXIT_NOT_ANSWERED: Final = 3
+
+MAX_FAILURES: Final = 200
+"""Failures kept for one question of one log; more are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One question's answer. ``ground`` and ``by`` (who attests; None for PROVED) belong to ok, ``reason`` to the
+    others.
+    """
+
+    answer: str
+    detail: str
+    ground: str | None = None
+    by: str | None = None
+    reason: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the JSON object of format.md 16."""
+        if self.answer == OK:
+            return {"answer": OK, "ground": self.ground, "by": self.by, "detail": self.detail}
+        return {"answer": self.answer, "reason": self.reason, "detail": self.detail}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One place where something is wrong: the log (None: the fleet log) and the record or position, where there is
+    one.
+    """
+
+    log: bytes | None
+    seq: int | None
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """One reason why a question cannot be answered for a log (None: the fleet log)."""
+
+    log: bytes | None
+    reason: str
+    detail: str
+
+
+class Case:
+    """What has been found for one question about one log, while it is being looked at. Starts with nothing in its
+    favour:
+    it takes :meth:`prove` or :meth:`attest` to make it ok.
+    """
+
+    def __init__(self, question: str, log: bytes | None) -> None:
+        self.question = question
+        self.log = log
+        self.failures: list[Failure] = []
+        self.more = 0
+        self.open: list[Unanswered] = []
+        self._ground: str | None = None
+        self._by: list[str] = []
+        self._details: list[str] = []
+
+    def fail(self, reason: str, detail: str, seq: int | None = None) -> None:
+        """Note that something is wrong."""
+        if len(self.failures) < MAX_FAILURES:
+            self.failures.append(Failure(self.log, seq, reason, detail))
+        else:
+            self.more += 1
+
+    def leave_open(self, reason: str, detail: str) -> None:
+        """Note that the evidence does not reach; the same reason is kept once."""
+        if all(entry.reason != reason for entry in self.open):
+            self.open.append(Unanswered(self.log, reason, detail))
+
+    def prove(self, detail: str) -> None:
+        """Note that this part holds by hashes, signatures and recomputation alone."""
+        self._ground = self._ground or PROVED
+        self._details.append(detail)
+
+    def attest(self, by: str, detail: str) -> None:
+        """Note that this part holds on the word of ``by``: the whole answer is then ATTESTED."""
+        self._ground = ATTESTED
+        if by not in self._by:
+            self._by.append(by)
+        self._details.append(detail)
+
+    def note(self, detail: str) -> None:
+        """Add to what an ok answer says, without making it one."""
+        self._details.append(detail)
+
+    def answer(self) -> Answer:
+        """Return the answer: any failure → failed, else anything open → not answered, else ok on the weakest ground."""
+        if self.failures:
+            first = self.failures[0]
+            rest = len(self.failures) + self.more - 1
+            return Answer(FAILED, first.detail + (f" (and {rest} more)" if rest else ""), reason=first.reason)
+        if self.open:
+            return Answer(NOT_ANSWERED, "; ".join(entry.detail for entry in self.open), reason=self.open[0].reason)
+        if self._ground is None:
+            return Answer(NOT_ANSWERED, "nothing in this evidence speaks to it", reason="no_evidence")
+        by = "; ".join(self._by) if self._ground == ATTESTED else None
+        return Answer(OK, "; ".join(self._details), ground=self._ground, by=by)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceVerdict:
+    """The answers about one device log."""
+
+    log: bytes
+    kid: bytes | None
+    records: int
+    questions: dict[str, Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The whole answer to one bundle. ``asked`` are the questions that count for the exit code."""
+
+    asked: tuple[str, ...]
+    questions: dict[str, Answer]
+    failures: list[tuple[str, Failure]]
+    unanswered: list[tuple[str, Unanswered]]
+    devices: list[DeviceVerdict]
+    records: int
+    heads: int
+    statements: int
+
+    @property
+    def exit_code(self) -> int:
+        """0: all asked are ok; 2: something failed; 3: nothing failed and something asked is not answered."""
+        said = {self.questions[question].answer for question in self.asked}
+        return EXIT_FAILED if FAILED in said else EXIT_NOT_ANSWERED if NOT_ANSWERED in said else EXIT_OK
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the JSON object of format.md 16; bytes in lower-case hex."""
+        return {
+            "schema": SCHEMA,
+            "questions": {question: answer.as_json() for question, answer in self.questions.items()},
+            "failures": [
+                {"question": q, "log": _hex(f.log), "seq": f.seq, "reason": f.reason, "detail": f.detail}
+                for q, f in self.failures
+            ],
+            "unanswered": [
+                {"question": q, "log": _hex(u.log), "reason": u.reason, "detail": u.detail} for q, u in self.unanswered
+            ],
+            "devices": [
+                {
+                    "log": device.log.hex(),
+                    "kid": _hex(device.kid),
+                    "records": device.records,
+                    "questions": {question: answer.as_json() for question, answer in device.questions.items()},
+                }
+                for device in self.devices
+            ],
+            "records": self.records,
+            "heads": self.heads,
+            "statements": self.statements,
+        }
+
+
+@dataclass(slots=True)
+class Cases:
+    """The cases about one log, one a question asked; a question not asked is looked at into nothing."""
+
+    log: bytes | None
+    asked: frozenset[str]
+    cases: dict[str, Case] = field(default_factory=dict)
+
+    def __getitem__(self, question: str) -> Case:
+        """Return the case of a question, made on first use."""
+        if question not in self.cases:
+            self.cases[question] = Case(question, self.log)
+        return self.cases[question]
+
+    def answers(self) -> dict[str, Answer]:
+        """Return the answers to what was asked, in the order of QUESTIONS."""
+        return {question: self[question].answer() for question in QUESTIONS if question in self.asked}
+
+
+def roll_up(answers: Iterable[Answer]) -> Answer:
+    """Return one answer for many: any failed → failed, else any not answered → not answered, else ok on the weakest
+    ground.
+    """
+    given = list(answers)
+    for wanted in (FAILED, NOT_ANSWERED):
+        chosen = [answer for answer in given if answer.answer == wanted]
+        if chosen:
+            more = f" (and {len(chosen) - 1} more logs)" if len(chosen) > 1 else ""
+            return Answer(wanted, chosen[0].detail + more, reason=chosen[0].reason)
+    if not given:
+        return Answer(NOT_ANSWERED, "the bundle holds no device log", reason="no_device")
+    attested = [answer for answer in given if answer.ground == ATTESTED]
+    chosen = attested or given
+    by = "; ".join(dict.fromkeys(answer.by for answer in attested if answer.by)) or None
+    more = f" (and {len(given) - 1} more logs)" if len(given) > 1 else ""
+    return Answer(OK, chosen[0].detail + more, ground=ATTESTED if attested else PROVED, by=by)
+
+
+def check_asked(asked: Iterable[str]) -> tuple[str, ...]:
+    """Return the questions asked for, in the order of QUESTIONS. Raises UsageError ``unknown_question``."""
+    wanted = set(asked)
+    unknown = sorted(wanted - set(QUESTIONS))
+    if unknown or not wanted:
+        named = ", ".join(unknown) or "nothing asked"
+        raise UsageError("unknown_question", f"no such question: {named}", f"ask for any of {', '.join(QUESTIONS)}")
+    return tuple(question for question in QUESTIONS if question in wanted)
+
+
+def _hex(data: bytes | None) -> str | None:
+    return None if data is None else data.hex()

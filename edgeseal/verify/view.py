@@ -1,0 +1,271 @@
+"""One view of the fleet log: which signed heads belong to one growing tree, and what stands in it (format.md 7, 9;
+RFC 9162).
+
+Steps of :meth:`View.settle`:
+(1) every (size, root) that a gateway key signed or a believed chain took is a node; (2) roots recomputed from the
+statements, where all of them from 0 on are here, and consistency proofs link nodes; (3) the top is the newest node
+that the newest believed anchor is a prefix of; the main view is what is shown to be a prefix of the top; (4) what is
+not in it is a fork where it is shown to contradict it, and unlinked where nothing is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from edgeseal.bundle import Consistency
+from edgeseal.errors import EvidenceError
+from edgeseal.merkle import Frontier, verify_consistency
+from edgeseal.snapshot import AbsenceProof, Entry, SnapshotProof, Subjects, roll
+from edgeseal.statements.snapshot import Snapshot
+from edgeseal.verify.chain import Anchor, Anchors, Ground
+from edgeseal.verify.fleet import Defect, Fleet, Placed
+from edgeseal.verify.verdict import ATTESTED
+
+Node = tuple[int, bytes]
+
+MAX_SNAPSHOT_WORK: int = 4_000_000
+"""Entries hashed to recompute old snapshots; the newest is always recomputed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectView:
+    """All statements of one subject below position ``as_of``, and on what it stands that there is no other.
+
+    ``ground`` is None where nothing shows it; ``problem`` then says why as (reason, detail).
+    """
+
+    placed: tuple[Placed, ...]
+    as_of: int
+    ground: Ground | None
+    entry: Entry | None = None
+    problem: tuple[str, str] | None = None
+
+
+@dataclass(slots=True)
+class View:
+    """The fleet log as one tree."""
+
+    fleet: Fleet
+    anchors: Anchors
+    top: Node | None = None
+    main: dict[int, bytes] = field(default_factory=dict)
+    complete: int = 0
+    settled: Anchor | None = None
+    forks: list[tuple[str, str, bytes | None]] = field(default_factory=list)
+    unlinked: list[Node] = field(default_factory=list)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    _roots: dict[int, bytes] = field(default_factory=dict)
+    _false: set[int] = field(default_factory=set)
+    _proofs: list[SnapshotProof | AbsenceProof] = field(default_factory=list)
+
+    def settle(self, consistency: Iterable[Consistency], proofs: Iterable[SnapshotProof | AbsenceProof]) -> None:
+        """Work out the view; call it once all signed heads have been taken in. Raises nothing."""
+        self._proofs = list(proofs)
+        # (1)
+        nodes = {(head.size, head.root) for head in self.fleet.heads}
+        nodes |= {(anchor.size, anchor.root) for anchor in self.anchors.believed}
+        # (2)
+        self._recompute({size for size, _ in nodes})
+        below = self._links(nodes, consistency)
+        # (3)
+        self._choose(nodes, below)
+        # (4)
+        self._judge(nodes)
+        self._check_snapshots()
+
+    def proved(self, position: int) -> bool:
+        """Say whether the statement that claims this position stands there, in the main view."""
+        if position < self.complete:
+            return True
+        return any(self.main.get(size) == root for size, root in self.fleet.receipted.get(position, ()))
+
+    def anchor_of(self, position: int) -> Anchor | None:
+        """Return the first believed anchor in the main view whose head covers a position."""
+        for anchor in self.anchors.believed:
+            if anchor.size > position and self.main.get(anchor.size) == anchor.root:
+                return anchor
+        return None
+
+    def root_at(self, size: int) -> bytes | None:
+        """Return the main view's root at a size, where it is known."""
+        if size in self.main:
+            return self.main[size]
+        return self._roots.get(size) if size <= self.complete else None
+
+    def need_roots(self, sizes: Iterable[int]) -> None:
+        """Recompute the roots at more sizes, as far as the statements reach; to be asked before :meth:`settle`."""
+        self._recompute(set(sizes))
+
+    def gateway(self) -> str:
+        """Return who attests what only signed fleet heads say."""
+        kids = dict.fromkeys(head.kid.hex() for head in self.fleet.heads if (head.size, head.root) == self.top)
+        return f"gateway {', '.join(kids) or 'unknown'}"
+
+    def subject(self, sub: str) -> SubjectView:
+        """Return what the evidence shows of all statements of a subject, by the best means at hand.
+
+        All statements up to a believed anchor stand on the chain; up to a head that only the gateway signed, on the
+        gateway's word, as does a snapshot path, which anyone who reads the statements can refute.
+        """
+        placed = tuple(p for p in self.fleet.subjects.get(sub, ()) if self.proved(p.position))
+        if self.complete:
+            if self.settled and self.settled.size <= self.complete:
+                return SubjectView(placed, self.settled.size, self.settled.ground)
+            how = f"all {self.complete} statements under a head that it signed"
+            return SubjectView(placed, self.complete, Ground(ATTESTED, self.gateway(), how))
+        return self._by_snapshot(sub, placed)
+
+    def _by_snapshot(self, sub: str, placed: tuple[Placed, ...]) -> SubjectView:
+        problem = (
+            "no_snapshot",
+            "neither all statements of the fleet log nor a snapshot path for this subject are here",
+        )
+        for proof in sorted(self._proofs, key=lambda proof: -proof.position):
+            found = next((p for p in self.fleet.snapshots if p.position == proof.position), None)
+            if found is None or not self.proved(proof.position):
+                problem = (
+                    "snapshot_not_proved",
+                    f"the snapshot at {proof.position} is not shown to stand in the fleet log",
+                )
+                continue
+            snapshot = found.statement.content
+            assert isinstance(snapshot, Snapshot)
+            ground = Ground(
+                ATTESTED, f"gateway {found.statement.signed.kid.hex()}", f"a snapshot at {proof.position}, refutable"
+            )
+            try:
+                if isinstance(proof, AbsenceProof):
+                    if proof.sub == sub:
+                        proof.verify(snapshot)
+                        return SubjectView((), proof.position, ground)
+                    continue
+                entry = proof.verify(snapshot)
+            except EvidenceError as error:
+                self.failures.append((error.code, f"snapshot proof at {proof.position}: {error.message}"))
+                continue
+            if entry.sub == sub:
+                return _matched(entry, placed, proof.position, ground)
+        return SubjectView(placed, 0, None, problem=problem)
+
+    def _recompute(self, sizes: set[int]) -> None:
+        leaves = self.fleet.leaves
+        if 0 not in leaves or len(leaves) != max(leaves) + 1:
+            return  # not all statements from 0 on: nothing to recompute
+        frontier, ordered = Frontier(), list(leaves.values())
+        for size in sorted(size for size in sizes if 0 < size <= len(ordered) and size not in self._roots):
+            frontier.extend(ordered[frontier.size : size])
+            self._roots[size] = frontier.root()
+
+    def _links(self, nodes: set[Node], consistency: Iterable[Consistency]) -> dict[Node, set[Node]]:
+        at: dict[int, list[Node]] = {}
+        for node in nodes:
+            at.setdefault(node[0], []).append(node)
+        below: dict[Node, set[Node]] = {}
+        for size1, size2, path in consistency:
+            linked, reason = False, ("consistency_unknown", "for sizes of which no head is here")
+            for old in at.get(size1, ()):
+                for new in at.get(size2, ()):
+                    try:
+                        verify_consistency(size1, size2, old[1], new[1], path)
+                    except EvidenceError as error:
+                        reason = (error.code, error.message)
+                        continue
+                    below.setdefault(new, set()).add(old)
+                    linked = True
+            if not linked and size1 in at and size2 in at:
+                self.failures.append((reason[0], f"consistency proof {size1} to {size2}: {reason[1]}"))
+        return below
+
+    def _prefixes(self, top: Node, nodes: set[Node], below: dict[Node, set[Node]]) -> set[Node]:
+        found: set[Node] = set()
+        todo = [top]
+        while todo:
+            node = todo.pop()
+            if node in found:
+                continue
+            found.add(node)
+            todo += below.get(node, ())
+            if self._roots.get(node[0]) == node[1]:
+                todo += [n for n in nodes if n[0] < node[0] and self._roots.get(n[0]) == n[1]]
+        return found
+
+    def _choose(self, nodes: set[Node], below: dict[Node, set[Node]]) -> None:
+        anchored = [(anchor.size, anchor.root) for anchor in self.anchors.believed]
+        ordered = sorted(nodes, key=lambda node: (node[0], self._roots.get(node[0]) == node[1]), reverse=True)
+        newest = anchored[-1] if anchored else None
+        for node in ordered:
+            prefixes = self._prefixes(node, nodes, below)
+            if newest is None or newest in prefixes:
+                self.top, self.main = node, dict(prefixes)
+                break
+        self.complete = max((size for size, root in self.main.items() if self._roots.get(size) == root), default=0)
+        in_view = [a for a in self.anchors.believed if self.main.get(a.size) == a.root]
+        self.settled = in_view[-1] if in_view else None
+
+    def _judge(self, nodes: set[Node]) -> None:
+        signers: dict[Node, bytes] = {}
+        for head in self.fleet.heads:
+            if (head.size, head.root) not in signers or not self.fleet.retired(head.kid, head.size):
+                signers[(head.size, head.root)] = head.kid
+        for node in sorted(nodes):
+            size, root = node
+            known = self.root_at(size)
+            if self.main.get(size) == root:
+                continue
+            if known is not None and known != root:
+                kid = signers.get(node)
+                retired = kid is not None and self.fleet.retired(kid, size)
+                who = f"gateway key {kid.hex()}" if kid else "the chain's contract"
+                self.forks.append(
+                    (
+                        "retired_key" if retired else "fork",
+                        f"two roots of the fleet log at size {size}: one by {who}",
+                        kid,
+                    )
+                )
+            else:
+                self.unlinked.append(node)
+
+    def _check_snapshots(self) -> None:
+        """Compare snapshots with the statements they speak of, as far as all of those are here."""
+        if not self.complete:
+            return
+        told = [p for p in self.fleet.snapshots if p.position < self.complete]
+        work, keep = 0, {p.position for p in told[-1:]}
+        for placed in told:
+            content = placed.statement.content
+            assert isinstance(content, Snapshot)
+            work += content.count
+            if work <= MAX_SNAPSHOT_WORK:
+                keep.add(placed.position)
+        subjects = Subjects()
+        everything = sorted((p for ps in self.fleet.subjects.values() for p in ps), key=lambda p: p.position)
+        todo = iter(everything)
+        following = next(todo, None)
+        for placed in told:
+            while following is not None and following.position < placed.position:
+                subjects.add(following.position, following.statement)
+                following = next(todo, None)
+            content = placed.statement.content
+            assert isinstance(content, Snapshot)
+            if placed.position in keep:
+                tree = subjects.tree()
+                if (tree.root, len(tree.entries)) != (content.root, content.count):
+                    detail = f"the snapshot at {placed.position} is not what the statements below it say"
+                    self.fleet.defects.append(Defect(placed.position, "snapshot_false", detail))
+
+
+def _matched(entry: Entry, placed: tuple[Placed, ...], position: int, ground: Ground) -> SubjectView:
+    """Compare the statements of a subject that are here with what the snapshot at ``position`` says of it."""
+    below = tuple(p for p in placed if p.position < position)
+    rolling = bytes(32)
+    for p in below:
+        rolling = roll(rolling, p.statement.leaf)
+    if (len(below), rolling) == (entry.count, entry.rolling):
+        return SubjectView(placed, position, ground, entry)
+    if len(below) < entry.count:
+        detail = f"the snapshot at {position} counts {entry.count} statements of this subject, {len(below)} are here"
+        return SubjectView(placed, position, ground, entry, ("statements_missing", detail))
+    detail = f"the snapshot at {position} and the statements of this subject contradict each other"
+    return SubjectView(placed, position, ground, entry, ("snapshot_contradicts", detail))

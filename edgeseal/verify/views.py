@@ -1,0 +1,166 @@
+"""single_view_device, single_view_fleet: whether everybody was shown the same history (format.md 5.2, 7, 9).
+
+What each party can do to these answers: root with the device key can sign two histories, a gateway two fleet logs;
+where both sides are here it is shown (failed). That there is no second side can only be said from all statements, a
+snapshot path, or the chain, whose contract takes one growing log. A device's ``seen`` is its word alone: where it
+contradicts a signed head one of the two lied, and the answer stays open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from edgeseal.statements.enrolment import Enrolment
+from edgeseal.verify.history import History
+from edgeseal.verify.identity import enrolment_of
+from edgeseal.verify.logs import Compared
+from edgeseal.verify.verdict import ATTESTED, Case, Cases
+from edgeseal.verify.view import View
+
+
+def judge_device(history: History, compared: Compared, view: View, others: dict[bytes, History]) -> None:
+    """Answer single_view_device: (1) no two signed heads contradict each other or the records; (2) each head names
+    the signed head before it; (3) no other log of this device runs beside it; (4) something shows that there are no
+    more heads than these."""
+    case = history.cases["single_view_device"]
+    # (1)
+    by_size: dict[int, set[bytes]] = {}
+    for fact in history.heads:
+        by_size.setdefault(fact.head.size, set()).add(fact.head.root)
+    for size, roots in by_size.items():
+        if len(roots) > 1:
+            case.fail("fork", f"the device key signed {len(roots)} roots at size {size}", size)
+    for fact in compared.contradicted:
+        if fact.head.size < compared.top:
+            case.fail(
+                "fork",
+                f"the signed head of size {fact.head.size} is no prefix of that of size {compared.top}",
+                fact.head.size,
+            )
+        elif len(by_size[fact.head.size]) == 1:
+            case.leave_open(
+                "root_mismatch", "the records shown do not match every signed head, so a fork cannot be ruled out"
+            )
+    # (2)
+    _judge_chain(history, compared, by_size, case)
+    # (3)
+    _judge_parallel(history, view, others, case)
+    # (4)
+    if compared.beyond:
+        case.leave_open(
+            "records_missing", "a signed head lies beyond the records shown and cannot be compared with them"
+        )
+    told = view.subject(history.log.hex())
+    if told.problem:
+        reason, detail = told.problem
+        (case.fail if reason == "snapshot_contradicts" else case.leave_open)(reason, detail)
+    if told.ground is None or not compared.matched:
+        case.leave_open("no_snapshot", "nothing shows that there are no other heads of this log")
+        return
+    detail = f"{len(compared.matched)} heads in one line, as of fleet log size {told.as_of} ({told.ground.how})"
+    if told.ground.ground == ATTESTED:
+        case.attest(told.ground.by or "", detail)
+    else:
+        case.prove(detail)
+
+
+def _judge_chain(history: History, compared: Compared, by_size: dict[int, set[bytes]], case: Case) -> None:
+    sizes = sorted(by_size)
+    below = {size: sizes[index - 1] if index else 0 for index, size in enumerate(sizes)}
+    for fact in history.heads:
+        size, root = fact.head.prev
+        known = by_size.get(size)
+        recomputed = history.roots.get(size) if size <= compared.top else None
+        if (known is not None and root not in known) or (size and recomputed is not None and recomputed != root):
+            case.fail(
+                "fork",
+                f"the head of size {fact.head.size} follows another head of size {size} than the one signed",
+                size,
+            )
+        elif size < below[fact.head.size]:
+            skipped = below[fact.head.size]
+            detail = (
+                f"the head of size {fact.head.size} says it follows size {size}, but the key also signed size {skipped}"
+            )
+            case.fail("fork", detail, skipped)
+
+
+def _judge_parallel(history: History, view: View, others: dict[bytes, History], case: Case) -> None:
+    mine = enrolment_of(history, view)
+    if mine is None:
+        return
+    if not view.complete:
+        case.note("other keys of the same device were not looked for, since not all statements are here")
+        return
+    position, enrolment = mine
+    for placed in (p for ps in view.fleet.subjects.values() for p in ps):
+        content = placed.statement.content
+        if not isinstance(content, Enrolment) or content.name != enrolment.name or content.log == history.log:
+            continue
+        first, second = sorted(((position, history.log), (placed.position, content.log)))
+        if not _ended(first[1], second, view, others):
+            detail = f"device {enrolment.name!r} has two logs at once: {first[1].hex()} and {second[1].hex()}"
+            case.fail("parallel_logs", detail)
+
+
+def _ended(log: bytes, following: tuple[int, bytes], view: View, others: dict[bytes, History]) -> bool:
+    """Say whether a log had ended when the following one was enrolled: closed by its own key, or its key revoked."""
+    history = others.get(log)
+    if history is not None and history.closed_at is not None:
+        return True
+    kids = [
+        p.statement.content.key.kid for p in view.fleet.enrolments(log) if isinstance(p.statement.content, Enrolment)
+    ]
+    return any(p.position < following[0] for kid in kids for p in view.fleet.subjects.get(kid.hex(), ()))
+
+
+def judge_fleet(cases: Cases, view: View, histories: Iterable[History]) -> None:
+    """Answer single_view_fleet and the fleet's part of append_only and position: (1) no two signed or anchored heads
+    contradict each other; (2) every leaf is what it claims and every snapshot tells the truth; (3) no device was
+    shown another log; (4) a believed chain, whose contract takes one growing log, holds a head of this view."""
+    case, grows = cases["single_view_fleet"], cases["append_only"]
+    # (1)
+    for reason, detail, _ in view.forks:
+        for one in (case, grows):
+            (one.leave_open if reason == "retired_key" else one.fail)(reason, detail)
+    for reason, detail in view.failures:
+        grows.fail(reason, detail)
+    if view.unlinked:
+        sizes = ", ".join(str(size) for size, _ in view.unlinked[:5])
+        for one in (case, grows):
+            one.leave_open("unlinked", f"signed heads of size {sizes} are not shown to belong to the same log")
+    # (2)
+    for defect in view.fleet.defects:
+        cases["single_view_fleet" if defect.reason == "snapshot_false" else "position"].fail(
+            defect.reason, defect.detail, defect.position
+        )
+    # (3)
+    for history in histories:
+        _judge_witness(history, view, case)
+    # (4)
+    if len(view.main) > 1:
+        grows.prove(f"{len(view.main)} heads of the fleet log, each a prefix of the next")
+    settled = view.settled
+    if settled is None:
+        reason, detail = (
+            view.anchors.open or [("no_anchor", "no head of this fleet log is shown on a chain that is believed")]
+        )[0]
+        case.leave_open(reason, detail)
+        return
+    detail = f"the chain's contract took size {settled.size} in block {settled.number} ({settled.ground.how})"
+    if settled.ground.ground == ATTESTED:
+        case.attest(settled.ground.by or "", detail)
+    else:
+        case.prove(detail)
+
+
+def _judge_witness(history: History, view: View, case: Case) -> None:
+    for fact in history.heads:
+        seen = fact.head.seen
+        if seen is None or seen.log != view.fleet.log:
+            continue
+        known = view.root_at(seen.size)
+        if known is not None and known != seen.root:
+            detail = f"device log {history.log.hex()[:16]}… says it was shown another fleet head of size {seen.size}"
+            case.leave_open("witness_contradicts", detail)
+            return
