@@ -118,11 +118,10 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--config", type=Path, required=True, metavar="FILE", help="the agent's YAML configuration")
         sub.add_argument("--json", action="store_true", help="print JSON, errors too")
         if function is run:
-            sub.add_argument("--list", type=Path, metavar="FILE", help="take these inputs instead of the configured
-            source") sub.add_argument("--once", action="store_true", help="leave when there is no more input, with all
-            of it sealed") sub.add_argument("--again", action="store_true", help="take lists again that were worked
-            through before") sub.add_argument("--acks", type=int, metavar="FD", help="write 'position leafhash' for
-            each durable record")
+            sub.add_argument("--list", type=Path, metavar="FILE", help="take these inputs, not the configured source")
+            sub.add_argument("--once", action="store_true", help="leave when no input is left, all of it sealed")
+            sub.add_argument("--again", action="store_true", help="take lists again that were worked through before")
+            sub.add_argument("--acks", type=int, metavar="FD", help="write 'position leafhash' for each durable record")
         if function is export:
             sub.add_argument("--out", type=Path, required=True, metavar="PATH", help="a new folder, or a new .zip")
     return parser
@@ -131,9 +130,7 @@ def _parser() -> argparse.ArgumentParser:
 def _explain(error: EdgesealError, as_json: bool) -> None:
     """Print cause and remedy to standard error."""
     if as_json:
-        print(
-            json.dumps({"code": error.code, "message": error.message, "remedy": error.remedy}), file=sys.stderr
-        )
+        print(json.dumps({"code": error.code, "message": error.message, "remedy": error.remedy}), file=sys.stderr)
         return
     kind = "evidence refused" if isinstance(error, EvidenceError) else "error"
     print(f"edgeseal-agent: {kind}: {error}", file=sys.stderr)

@@ -114,10 +114,13 @@ def as_text(report: dict[str, Any]) -> str:
         f"records     {report['records']}, {report['unsealed']} not yet under a signed head",
         f"head        size {report['size']}",
         f"unsent      {report['unsent']} records have no receipt",
-        f"receipt     {'none yet' if receipt is None else '{state}, size {size} at position
-        {position}'.format(**receipt)}", f"fleet seen  {report['seen'].get('size', 'nothing')}, keyset
-        {report['keyset']}", f"model       {report['model'] or 'none active'}", f"disk        {disk['store'] // 1024}
-        KiB of {disk['quota'] // 1_048_576} MiB, {disk['free'] // 1_048_576} MiB free",
+        "receipt     none yet"
+        if receipt is None
+        else "receipt     {state}, size {size} at position {position}".format(**receipt),
+        f"fleet seen  {report['seen'].get('size', 'nothing')}, keyset {report['keyset']}",
+        f"model       {report['model'] or 'none active'}",
+        f"disk        {disk['store'] // 1024} KiB of {disk['quota'] // 1_048_576} MiB, "
+        f"{disk['free'] // 1_048_576} MiB free",
     ]
     if uplink.get("last_refusal"):
         lines.append("refused     {code}: {detail}".format(**uplink["last_refusal"]))
