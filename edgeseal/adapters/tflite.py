@@ -242,7 +242,8 @@ def _quiet_stderr() -> Iterator[None]:
     is lost; should the runtime abort the process, its last words are.
     """
     with _LOADING:
-        sys.stderr.flush()
+        if sys.stderr:
+            sys.stderr.flush()
         saved, held = os.dup(2), os.memfd_create("edgeseal-stderr")
         os.dup2(held, 2)
         try:
