@@ -8,14 +8,21 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
 from edgeseal_agent.config import UplinkConfig
+
+UNKNOWN_KEY: Final = "unknown_key"
+"""The refusal of a log that is not enrolled yet."""
+GRACE_S: Final = 1.0
+"""How long a segment under way may take before a request for it is taken at its word."""
 
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """A segment that was sent and has no receipt yet."""
+    """A segment that was sent and has no receipt yet: positions from ``start`` up to ``size``."""
 
+    start: int
     size: int
     sent_s: float
 
@@ -37,6 +44,8 @@ class SendState:
         self._window = 1
         self._backoff_s = float(config.retry_min_s)
         self._hold_until_s = 0.0
+        self._hold_code = ""
+        self._asked: tuple[int, float] | None = None
 
     @property
     def in_flight(self) -> int:
@@ -49,7 +58,7 @@ class SendState:
 
     def has_sent(self, size: int, now_s: float) -> None:
         """Take note of a segment that went out."""
-        self._in_flight.append(InFlight(size, now_s))
+        self._in_flight.append(InFlight(self.sent, size, now_s))
         self.sent = size
 
     def connect(self, now_s: float) -> None:
@@ -72,17 +81,39 @@ class SendState:
         self._window = min(self._config.inflight_segments, self._window * 2)
         self._backoff_s = float(self._config.retry_min_s)
         self._hold_until_s = 0.0
+        self._hold_code = ""
 
-    def resend(self, start: int) -> None:
-        """The gateway holds ``start`` records and wants what follows."""
-        self._restart(start)
+    def resend(self, start: int, now_s: float) -> None:
+        """The gateway holds ``start`` records and wants what follows.
 
-    def refuse(self, start: int, now_s: float) -> None:
+        What is under way since a moment ago gets the moment to arrive: the request may have crossed it. After an
+        enrolment it ends the wait that ``unknown_key`` began.
+        """
+        if self._hold_code == UNKNOWN_KEY:
+            self._hold_until_s = now_s
+        under_way = any(item.start <= start < item.size and now_s - item.sent_s < GRACE_S for item in self._in_flight)
+        if under_way:
+            self._asked = (start, now_s + GRACE_S)
+        else:
+            self._restart(start)
+
+    def refuse(self, code: str, start: int, now_s: float) -> None:
         """The gateway refused and holds ``start`` records: wait, longer each time, then send from there again."""
         if now_s < self._hold_until_s:
             return  # one of several segments of the same refused burst
+        self._hold_code = code
         self._restart(start)
         self._hold(now_s)
+
+    def is_crossed(self, now_s: float) -> bool:
+        """Say whether a request of the gateway stayed open after all; if so, sending begins there again."""
+        if self._asked is None or now_s < self._asked[1]:
+            return False
+        start, self._asked = self._asked[0], None
+        if self.acknowledged > start:
+            return False
+        self._restart(start)
+        return True
 
     def is_overdue(self, now_s: float) -> bool:
         """Say whether the oldest segment in flight waited too long for its receipt; if so, it begins again after a
@@ -99,11 +130,14 @@ class SendState:
         times = [self._hold_until_s] if self._hold_until_s > now_s else []
         if self._in_flight:
             times.append(self._in_flight[0].sent_s + self._config.receipt_timeout_s)
+        if self._asked is not None:
+            times.append(self._asked[1])
         return max(0.0, min(times) - now_s) if times and self.connected else None
 
     def _restart(self, start: int) -> None:
         self.sent = start
         self._in_flight.clear()
+        self._asked = None
         self._window = 1
 
     def _hold(self, now_s: float) -> None:

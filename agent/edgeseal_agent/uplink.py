@@ -33,6 +33,9 @@ HELLO_EVERY_S: Final = 0.5
 """Least time between two ``hello`` that answer a missing proof."""
 IDLE_S: Final = 5.0
 CHUNK_TIMEOUT_S: Final = 10.0
+NO_PACKAGE: Final = "package_unknown"
+SET_BACK: Final = "device_behind"
+"""The gateway holds more of this log than the device: its store was set back."""
 FETCH_PATIENCE_S: Final = 300.0
 """How long a package may bring no new byte before it is called unavailable."""
 
@@ -62,7 +65,7 @@ class Uplink:
         self._connection = store.reader()
         self._state = SendState(config, outbox.acknowledged(self._connection))
         self._events: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._chunks: queue.SimpleQueue[Chunk] = queue.SimpleQueue()
+        self._chunks: queue.SimpleQueue[Chunk | None] = queue.SimpleQueue()
         self._link: Link | None = None
         self._commands: Commands | None = None
         self._hello_at_s = 0.0
@@ -189,6 +192,7 @@ class Uplink:
         if self._state.is_overdue(now_s):
             self.counts["receipt_overdue"] += 1
             self._hello_due = True
+        self._state.is_crossed(now_s)
         try:
             if self._hello_due and self._state.connected and now_s >= self._hello_at_s:
                 self._say_hello(now_s)
@@ -260,7 +264,7 @@ class Uplink:
             self._refusal(message)
         elif isinstance(message, Resend):
             self.counts["resends"] += 1
-            self._state.resend(min(message.start, outbox.signed_size(self._connection)))
+            self._state.resend(min(message.start, outbox.signed_size(self._connection)), time.monotonic())
         elif isinstance(message, Chunk):
             self._chunks.put(message)
 
@@ -297,13 +301,20 @@ class Uplink:
         """The gateway did not take something. Everything is kept; it is sent again after a wait."""
         self.counts[f"refused_{message.code}"] += 1
         self.last_refusal = {"code": message.code, "detail": message.detail, "size": message.size}
-        signed = outbox.signed_size(self._connection)
-        self._state.refuse(min(message.size, signed), time.monotonic())
+        if message.code == NO_PACKAGE:
+            self._chunks.put(None)
+            return
+        if message.code == SET_BACK:
+            return  # shown by status; nothing that is sent would change it
+        now_s = time.monotonic()
+        self._state.refuse(message.code, min(message.size, outbox.signed_size(self._connection)), now_s)
         self._hello_due = True
-        self._hello_at_s = max(self._hello_at_s, time.monotonic() + (self._state.wait_s(time.monotonic()) or 0.0))
+        self._hello_at_s = max(self._hello_at_s, now_s + (self._state.wait_s(now_s) or 0.0))
 
     def _fetch_chunk(self, digest: bytes, offset: int) -> Chunk | None:
-        """Ask for one chunk and return it, None when it did not come in time."""
+        """Ask for one chunk and return it, None when it did not come in time. Raises Unavailable
+        ``package_unavailable``.
+        """
         self._events.put(lambda: self._ask_chunk(digest, offset))
         until = time.monotonic() + CHUNK_TIMEOUT_S
         while (left := until - time.monotonic()) > 0 and not self._stopping.is_set():
@@ -311,6 +322,8 @@ class Uplink:
                 chunk = self._chunks.get(timeout=min(left, 0.5))
             except queue.Empty:
                 continue
+            if chunk is None:
+                raise Unavailable("package_unavailable", f"the gateway has no package {digest.hex()}")
             if chunk.package == digest and chunk.offset == offset:
                 return chunk
         return None
