@@ -6,8 +6,9 @@ Steps, all of them by default and in this order:
 format     forge's own formatting of the Solidity files
 vectors    test/vectors/*.json by their generator
 artifacts  edgeseal/contracts/*.json: ABI and bytecode for cancun; refuses bytecode that depends on the EVM version
-test       every test under osaka (P256VERIFY at 0x100) and under prague (OpenZeppelin's Solidity fallback)
-gas        snapshots/*.json: whole-transaction gas under osaka
+osaka      every test with P256VERIFY at 0x100
+prague     every test without it, so with OpenZeppelin's Solidity fallback
+gas        snapshots/*.json and the table in README.md: whole-transaction gas under osaka, worst and median printed
 
 Without `--check` the files are written, with it they are compared and nothing is changed. Exit codes: 0 all well, 1 a
 test failed or a file is not current, 4 a tool is missing (what to do is printed). Needs no network.
@@ -98,15 +99,26 @@ def step_format(check: bool) -> None:
     forge(RELEASED, "fmt", *(["--check"] if check else []))
 
 
-def step_vectors(check: bool) -> None:
-    command = [sys.executable, str(CONTRACTS / "test" / "vectors" / "generate.py"), *(["--check"] if check else [])]
+def script(path: str, check: bool, complaint: str) -> None:
+    """Runs one of our generators, which write their files or, with --check, compare them."""
+    command = [sys.executable, str(CONTRACTS / path), *(["--check"] if check else [])]
     if subprocess.run(command, check=False).returncode:
-        raise Failure("the vectors in contracts/test/vectors are not what their generator makes")
+        raise Failure(complaint)
 
 
-def step_artifacts(check: bool) -> None:
+def step_vectors(check: bool) -> None:
+    script(
+        "test/vectors/generate.py", check, "the vectors in contracts/test/vectors are not what their generator makes"
+    )
+
+
+def build_released() -> None:
     for evm in (RELEASED, *TESTED):
         forge(evm, "build", "--force", "src", folder=f"released-{evm}")
+
+
+def exports(check: bool) -> None:
+    """Writes or compares the committed form of what build_released built."""
     for name in IMMUTABLES:
         path = EXPORTS / f"{name}.json"
         text = export(name)
@@ -116,22 +128,28 @@ def step_artifacts(check: bool) -> None:
             raise Failure(f"{path} is not current: run contracts/script/build.py artifacts")
 
 
-def step_test(check: bool) -> None:
-    for evm in TESTED:
-        forge(evm, "build")  # tests deploy by name, which forge does not count as a reason to compile
-        forge(evm, "test", "--no-match-path", "test/gas/*")
+def step_artifacts(check: bool) -> None:
+    build_released()
+    exports(check)
+
+
+def run_tests(evm: str) -> None:
+    forge(evm, "build")  # tests deploy by name, which forge does not count as a reason to compile
+    forge(evm, "test", "--no-match-path", "test/gas/*")
 
 
 def step_gas(check: bool) -> None:
     forge("osaka", "build")
     forge("osaka", "test", "--isolate", "--match-path", "test/gas/*", FORGE_SNAPSHOT_CHECK="true" if check else "false")
+    script("script/gas.py", check, "the gas table in contracts/README.md is not what was measured")
 
 
 STEPS: dict[str, Callable[[bool], None]] = {
     "format": step_format,
     "vectors": step_vectors,
     "artifacts": step_artifacts,
-    "test": step_test,
+    "osaka": lambda check: run_tests("osaka"),
+    "prague": lambda check: run_tests("prague"),
     "gas": step_gas,
 }
 

@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+"""Prints the measured gas (`contracts/snapshots/*.json`) and keeps the table in `contracts/README.md` current.
+
+The snapshots are written by `contracts/script/build.py gas`, which runs this afterwards. `--check` changes nothing and
+exits 1 if the README shows other numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+CONTRACTS = Path(__file__).resolve().parent.parent
+README = CONTRACTS / "README.md"
+BEGIN, END = "<!-- gas: begin -->\n", "<!-- gas: end -->\n"
+
+
+def snapshot(group: str) -> dict[str, int]:
+    found = json.loads((CONTRACTS / "snapshots" / f"{group}.json").read_text())
+    return {name: int(value) for name, value in found.items()}
+
+
+def rows() -> list[tuple[str, str]]:
+    anchor = snapshot("anchor")
+    drawn = {name.removeprefix("drawn pairs: "): anchor.pop(name) for name in list(anchor) if name.startswith("drawn")}
+    nodes = f"{drawn.pop('fewest nodes')} to {drawn.pop('most nodes')} nodes"
+    table = [
+        (f"`anchor` at 1 million leaves, drawn pairs ({nodes}): {name}", f"{drawn[name]:,}")
+        for name in ("least", "median", "worst")
+    ]
+    edges = sorted(anchor.items(), key=lambda item: [int(word) for word in item[0].replace(",", "").split()[:3:2]])
+    table += [(f"`anchor` from {name}", f"{gas:,}") for name, gas in edges]
+    table.append(("gas per record at 10,000 records an anchor (median)", f"{drawn['median'] / 10_000:.1f}"))
+    for group, contract in (("log", "FleetLog"), ("registry", "IdentityRegistry")):
+        table += [(f"{contract}: `{name}`", f"{gas:,}") for name, gas in snapshot(group).items()]
+    return table
+
+
+def render() -> str:
+    lines = ["| transaction | gas |", "|---|---:|", *(f"| {name} | {gas} |" for name, gas in rows())]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    table = render()
+    print(table, end="")
+    text = README.read_text()
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    current = before + BEGIN + table + END + after
+    if "--check" not in sys.argv[1:]:
+        README.write_text(current)
+    elif current != text:
+        print(f"{README} shows other numbers: run contracts/script/build.py gas", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
