@@ -6,8 +6,8 @@ export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/contracts/node_modules/.bin:$(PATH)
 help:      ## this list
 	@sed -n 's/^\([a-z]*\):  *## /make \1\t/p' Makefile
 
-demo:      ## the whole system on this machine: broker, chain, gateway, two devices (RPC=URL uses that chain)
-	@scripts/setup run && edgeseal demo $(if $(RPC),--rpc $(RPC))
+demo:      ## the whole system on this machine: broker, chain, gateway, two devices (RPC=URL ACCOUNT_KEY=FILE uses that chain)
+	@scripts/setup run && edgeseal demo $(if $(RPC),--rpc $(RPC) --account-key $(ACCOUNT_KEY))
 
 test:      ## everything but the soak tests
 	@scripts/setup dev && scripts/check && contracts/script/build.py --check && pytest
