@@ -9,31 +9,38 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+import sys
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar
 
 import requests
 from eth_account import Account as _EthAccount
 from eth_account.signers.local import LocalAccount
-from web3 import HTTPProvider, Web3
-from web3.exceptions import Web3Exception
-from web3.types import RPCEndpoint
+from web3 import Web3
 
 from edgeseal.errors import EdgesealError, InvariantBroken, Unavailable, UsageError
 from edgeseal.evmproof.header import HEADER_FIELDS, encode_header
 from edgeseal.evmproof.keccak import keccak256
 from edgeseal.evmproof.receipt import Log, encode_receipt
 
+# py_ecc, which web3 imports, raises Python's recursion limit to 100,000. There, deeply nested JSON from any stranger
+# ends the process with a segmentation fault, in place of a RecursionError.
+sys.setrecursionlimit(1_000)
+
 TIMEOUT_S: Final = 10.0
+MAX_ANSWER: Final = 67_108_864
+"""The longest answer read from a node, in bytes: the receipts of a full block are some 10 MB."""
 MAX_RPC_TEXT: Final = 400
 """How much of a node's own words is repeated in an error."""
 
 Block = int | bytes | str
 """A block as number, hash (32 bytes) or tag (``latest``, ``safe``, ``finalized``, ``pending``)."""
 
+_QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
 _KEY = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 
 
@@ -109,26 +116,42 @@ class EvmClient:
 
     def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
         self.url = url
-        self._provider = HTTPProvider(url, request_kwargs={"timeout": timeout_s}, exception_retry_configuration=None)
+        self._timeout_s = timeout_s
+        self._session = requests.Session()
 
     def request(self, method: str, *params: Any) -> Any:
-        """Return the ``result`` of one JSON-RPC call."""
+        """Return the ``result`` of one JSON-RPC call, which is asked once and of whatever shape the node made it."""
         try:
-            answer = cast(dict[str, Any], self._provider.make_request(RPCEndpoint(method), list(params)))
-        except (requests.RequestException, OSError, ValueError, Web3Exception) as error:
+            answer = json.loads(self._post(method, params))
+        except (requests.RequestException, OSError) as error:
             raise Unavailable(
                 "rpc_unreachable", f"{method} at {self.url}: {error!r:.{MAX_RPC_TEXT}}", "is the node running there?"
             ) from error
-        failure = answer.get("error")
-        if failure is not None:
-            number, text, data = 0, str(failure), b""
-            if isinstance(failure, dict):
-                number, text = int(failure.get("code", 0)), str(failure.get("message", ""))
-                data = _error_data(failure.get("data"))
-            raise Rejected(number, text, data)
-        if "result" not in answer:
+        except (ValueError, RecursionError) as error:
+            raise Unavailable("rpc_answer", f"{method} at {self.url}: {error!r:.{MAX_RPC_TEXT}}") from error
+        if type(answer) is not dict or (answer.get("error") is None and "result" not in answer):
             raise Unavailable("rpc_answer", f"{method} at {self.url}: an answer without result")
+        if answer.get("error") is not None:
+            raise _rejected(answer["error"])
         return answer["result"]
+
+    def _post(self, method: str, params: Sequence[Any]) -> bytes:
+        """Send one request and return the body of the answer, within the limits of time and size."""
+        deadline = time.monotonic() + self._timeout_s
+        body: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
+        found = bytearray()
+        with self._session.post(
+            self.url, json=body, timeout=self._timeout_s, stream=True, allow_redirects=False
+        ) as response:
+            for part in response.iter_content(65_536):
+                found += part
+                if len(found) > MAX_ANSWER:
+                    raise ValueError(f"an answer of more than {MAX_ANSWER} bytes")
+                if time.monotonic() > deadline:
+                    raise requests.Timeout(f"no whole answer within {self._timeout_s} s")
+            if not found.lstrip().startswith(b"{"):
+                response.raise_for_status()  # some nodes put their JSON errors under status 4xx: those are read
+        return bytes(found)
 
     def chain_id(self) -> int:
         """Return the chain id the node says it serves."""
@@ -181,39 +204,38 @@ class EvmClient:
         return None if found is None else self._header(found)
 
     def _header(self, found: dict[str, Any]) -> BlockHeader:
-        try:
-            fields: list[bytes | int] = []
-            for place, name in enumerate(HEADER_FIELDS):
-                if name not in found:
-                    break
-                value = _binary(found[name], name) if place not in _NUMERIC else _integer(found[name], name)
-                fields.append(value)
-            rlp = encode_header(fields)
-            header = BlockHeader(
-                _integer(found["number"], "number"),
-                _binary(found["hash"], "hash"),
-                _binary(found["parentHash"], "parentHash"),
-                _integer(found["timestamp"], "timestamp"),
-                _integer(found.get("baseFeePerGas", "0x0"), "baseFeePerGas"),
-                rlp,
-            )
-        except (KeyError, TypeError, EdgesealError) as error:
-            raise Unavailable("rpc_answer", f"{self.url}: a block header that cannot be read: {error}") from error
-        if keccak256(rlp) != header.hash:
+        header = _shaped("a block header", self._read_header, found)
+        if keccak256(header.rlp) != header.hash:
             raise Unavailable("rpc_answer", f"{self.url}: the header of block {header.number} has another hash")
         return header
+
+    @staticmethod
+    def _read_header(found: dict[str, Any]) -> BlockHeader:
+        fields: list[bytes | int] = []
+        for place, name in enumerate(HEADER_FIELDS):
+            if name not in found:
+                break
+            fields.append(_binary(found[name], name) if place not in _NUMERIC else _integer(found[name], name))
+        return BlockHeader(
+            _integer(found["number"], "number"),
+            _binary(found["hash"], "hash"),
+            _binary(found["parentHash"], "parentHash"),
+            _integer(found["timestamp"], "timestamp"),
+            _integer(found.get("baseFeePerGas", "0x0"), "baseFeePerGas"),
+            encode_header(fields),
+        )
 
     def receipt(self, tx: bytes) -> TxReceipt | None:
         """Return the receipt of a mined transaction, or None while it is not mined (or no longer, after a reorg)."""
         found = self.request("eth_getTransactionReceipt", _hex(tx))
-        return None if found is None else _receipt(found)
+        return None if found is None else _shaped("a receipt", _receipt, found)
 
     def block_receipts(self, block: bytes) -> list[TxReceipt]:
         """Return the receipts of every transaction of the block with this hash, in order."""
         found = self.request("eth_getBlockReceipts", _hex(block))
         if not isinstance(found, list):
             raise Unavailable("rpc_answer", f"{self.url}: no receipts for block {block.hex()}")
-        return [_receipt(item) for item in found]
+        return [_shaped("a receipt", _receipt, item) for item in found]
 
     def logs(self, addresses: Sequence[bytes], topics: Sequence[bytes | None], first: int, last: int) -> list[FoundLog]:
         """Return the logs of these contracts in blocks ``first`` to ``last``; a None topic matches any."""
@@ -223,16 +245,10 @@ class EvmClient:
             "fromBlock": hex(first),
             "toBlock": hex(last),
         }
-        return [
-            FoundLog(
-                _log(item),
-                _integer(item["blockNumber"], "blockNumber"),
-                _binary(item["blockHash"], "blockHash"),
-                _binary(item["transactionHash"], "transactionHash"),
-                _integer(item["logIndex"], "logIndex"),
-            )
-            for item in self.request("eth_getLogs", query)
-        ]
+        found = self.request("eth_getLogs", query)
+        if not isinstance(found, list):
+            raise Unavailable("rpc_answer", f"{self.url}: no list of logs")
+        return [_shaped("a log", _found_log, item) for item in found]
 
     def priority_fee(self) -> int:
         """Return the tip the node suggests, in wei a gas; 1 gwei where it knows none."""
@@ -420,10 +436,11 @@ def _block(block: Block) -> str:
 
 
 def _integer(value: Any, what: str) -> int:
-    try:
-        return int(value, 16) if isinstance(value, str) else int(value)
-    except (TypeError, ValueError):
-        raise Unavailable("rpc_answer", f"{what}: {value!r:.80} is no number") from None
+    if type(value) is str and _QUANTITY.fullmatch(value):
+        return int(value, 16)
+    if type(value) is int and value >= 0:
+        return value
+    raise Unavailable("rpc_answer", f"{what}: {value!r:.80} is no number")
 
 
 def _binary(value: Any, what: str) -> bytes:
@@ -449,34 +466,63 @@ def _log(item: dict[str, Any]) -> Log:
     )
 
 
+def _found_log(item: dict[str, Any]) -> FoundLog:
+    return FoundLog(
+        _log(item),
+        _integer(item["blockNumber"], "blockNumber"),
+        _binary(item["blockHash"], "blockHash"),
+        _binary(item["transactionHash"], "transactionHash"),
+        _integer(item["logIndex"], "logIndex"),
+    )
+
+
 def _receipt(found: dict[str, Any]) -> TxReceipt:
+    logs = tuple(_log(item) for item in found["logs"])
+    status, kind = _integer(found["status"], "status"), _integer(found.get("type", "0x0"), "type")
+    extra = [_integer(found[name], name) for name in ("depositNonce", "depositReceiptVersion") if name in found]
+    encoded = encode_receipt(
+        tx_type=kind,
+        status=status,
+        cumulative_gas_used=_integer(found["cumulativeGasUsed"], "cumulativeGasUsed"),
+        logs_bloom=_binary(found["logsBloom"], "logsBloom"),
+        logs=logs,
+        extra=extra,
+    )
+    contract = found.get("contractAddress")
+    return TxReceipt(
+        _binary(found["transactionHash"], "transactionHash"),
+        status == 1,
+        _binary(found["blockHash"], "blockHash"),
+        _integer(found["blockNumber"], "blockNumber"),
+        _integer(found["transactionIndex"], "transactionIndex"),
+        _integer(found["gasUsed"], "gasUsed"),
+        _integer(found.get("effectiveGasPrice", "0x0"), "effectiveGasPrice"),
+        None if contract is None else _binary(contract, "contractAddress"),
+        logs,
+        encoded,
+    )
+
+
+_Read = TypeVar("_Read")
+
+
+def _shaped(what: str, read: Callable[[Any], _Read], found: Any) -> _Read:
+    """Return what ``read`` makes of a node's answer; Unavailable ``rpc_answer`` where it does not have the shape."""
     try:
-        logs = tuple(_log(item) for item in found["logs"])
-        status, kind = _integer(found["status"], "status"), _integer(found.get("type", "0x0"), "type")
-        extra = [_integer(found[name], name) for name in ("depositNonce", "depositReceiptVersion") if name in found]
-        encoded = encode_receipt(
-            tx_type=kind,
-            status=status,
-            cumulative_gas_used=_integer(found["cumulativeGasUsed"], "cumulativeGasUsed"),
-            logs_bloom=_binary(found["logsBloom"], "logsBloom"),
-            logs=logs,
-            extra=extra,
-        )
-        contract = found.get("contractAddress")
-        return TxReceipt(
-            _binary(found["transactionHash"], "transactionHash"),
-            status == 1,
-            _binary(found["blockHash"], "blockHash"),
-            _integer(found["blockNumber"], "blockNumber"),
-            _integer(found["transactionIndex"], "transactionIndex"),
-            _integer(found["gasUsed"], "gasUsed"),
-            _integer(found.get("effectiveGasPrice", "0x0"), "effectiveGasPrice"),
-            None if contract is None else _binary(contract, "contractAddress"),
-            logs,
-            encoded,
-        )
-    except (KeyError, TypeError, UsageError) as error:
-        raise Unavailable("rpc_answer", f"a receipt that cannot be read: {error}") from error
+        return read(found)
+    except Unavailable:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, OverflowError, EdgesealError) as error:
+        raise Unavailable("rpc_answer", f"{what} that cannot be read: {error!r:.{MAX_RPC_TEXT}}") from error
+
+
+def _rejected(failure: Any) -> Rejected:
+    """Return the error a node answered with, as far as it can be read."""
+    if not isinstance(failure, dict):
+        return Rejected(0, str(failure), b"")
+    number = failure.get("code", 0)
+    text, data = str(failure.get("message", "")), _error_data(failure.get("data"))
+    return Rejected(number if type(number) is int else 0, text, data)
 
 
 def check_chain(client: EvmClient, chain_id: int) -> None:
