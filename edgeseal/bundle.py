@@ -177,7 +177,7 @@ class Bundle:
                 raise FormatError("bundle_order", f"{name} holds another block's log")
             yield anchor
 
-    def keys(self) -> Iterator[PublicKey]:
+    def public_keys(self) -> Iterator[PublicKey]:
         """Yield the public keys, each named by its own kid. Raises ``bundle_order``, ``key_invalid``."""
         for name in self._under("keys/"):
             key = PublicKey.decode(self._source.read(name))

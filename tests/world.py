@@ -26,7 +26,7 @@ from edgeseal.fleetlog_event import ANCHORED_TOPIC
 from edgeseal.head import Anchored, DeviceHead, FleetHead, HeadClock, Seen, SignedFleetHead
 from edgeseal.pack import fleet_log_id
 from edgeseal.segment import Item, whole
-from edgeseal.snapshot import Subjects
+from edgeseal.snapshot import SnapshotTree, Subjects
 from edgeseal.statements import Content, decode, prepare
 from edgeseal.statements.command import Command
 from edgeseal.statements.enrolment import Enrolment, device_log_id
@@ -253,6 +253,10 @@ class World:
     def snapshot(self) -> int:
         return self.add(self.gateway.state(self.subjects.tree().statement(self.log, self.size)))
 
+    def snapshot_tree(self) -> SnapshotTree:
+        """Return the tree under the last statement, a snapshot: it changed no entry."""
+        return self.subjects.tree()
+
     def head(self, key: Key | None = None) -> bytes:
         """Sign the fleet head of everything so far."""
         content = FleetHead(self.log, self.size, self.root_hash(), self.last)
@@ -291,6 +295,9 @@ class World:
         return made
 
     def enrol(self, device: Device, by: Key | None = None, **changes: Any) -> int:
+        return self.add(self.enrol_statement(device, by, **changes))
+
+    def enrol_statement(self, device: Device, by: Key | None = None, **changes: Any) -> bytes:
         fields: dict[str, Any] = {
             "key": device.key.public,
             "genesis": device.records[0].leaf,
@@ -300,7 +307,7 @@ class World:
             "groups": ("all",),
             "cadence_s": 30,
         }
-        return self.add((by or self.operator).state(Enrolment(**{**fields, **changes})))
+        return (by or self.operator).state(Enrolment(**{**fields, **changes}))
 
     def send(self, device: Device, action: str, args: dict[str, Any], by: Key | None = None, **changes: Any) -> Sent:
         """Sequence a command to one device under a new head; return it as delivered."""
@@ -378,14 +385,19 @@ class World:
         return Trust(self.root.public, self.log, ChainTrust(CHAIN, kind, CONTRACT, REGISTRY, CODE, CODE, known, ()))
 
     def files(self, devices: Iterable[Device] | None = None, **options: Any) -> dict[str, bytes]:
-        """Return a bundle's files. Options: statements (positions to keep; None: all), receipts (positions),
-        snapshots (subjects), heads (fleet heads), anchors, consistency (pairs of sizes)."""
+        """Return a bundle's files.
+
+        Options: items and device_heads (by log id), start (position of the first item), statements (positions to
+        keep; None: all), receipts, snapshots (proofs as maps), heads (fleet heads), anchors, consistency (pairs of
+        sizes).
+        """
         chosen = list(self.devices if devices is None else devices)
         files: dict[str, bytes] = {}
         writer = Writer(files.__setitem__)
         for device in chosen:
-            writer.records(device.log, [tuple(item.as_list()) for item in device.items()])
-            writer.heads(device.log, device.heads)
+            items = options.get("items", {}).get(device.log, device.items())
+            writer.records(device.log, [tuple(item.as_list()) for item in items], options.get("start", 0))
+            writer.heads(device.log, options.get("device_heads", {}).get(device.log, device.heads))
             writer.openings(device.log, device.openings)
             for raw in device.inputs.values():
                 writer.input(raw)

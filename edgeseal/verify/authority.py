@@ -129,7 +129,13 @@ def judge_commands(history: History, commands: Commands, view: View, openings: d
         last = max(last, taken.position)
     if found and commands.taken:
         _judge_withheld(history, commands, view, found, case)
-    case.prove(f"{len(commands.taken)} commands taken, each by an authorised operator, in its place")
+    if not commands.taken:
+        case.prove("no command was taken")
+        return
+    ground = view.ground_at(last)
+    case.stand(
+        ground.ground, ground.by, f"{len(commands.taken)} commands taken, each by an authorised operator, in its place"
+    )
 
 
 def _judge_one(

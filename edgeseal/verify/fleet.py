@@ -86,7 +86,7 @@ class Fleet:
 
     def load(self, bundle: Bundle) -> None:
         """Read statements, receipts and signed heads of the bundle. Raises what Bundle raises, nothing else."""
-        self.keys.update({key.kid: key for key in bundle.keys()})
+        self.keys.update({key.kid: key for key in bundle.public_keys()})
         for position, raw in bundle.statements():
             self.statements += 1
             self.leaves[position] = leaf_hash(raw)

@@ -13,7 +13,7 @@ from edgeseal.statements.revocation import Revocation
 from edgeseal.verify.chain import RegistryKey
 from edgeseal.verify.fleet import Placed
 from edgeseal.verify.history import History
-from edgeseal.verify.verdict import ATTESTED, Case
+from edgeseal.verify.verdict import Case
 from edgeseal.verify.view import View
 
 
@@ -56,11 +56,12 @@ def judge_attribution(history: History, view: View) -> None:
         case.fail("genesis_mismatch", f"the enrolment at {position} is of another genesis record", 0)
     placed = next(p for p in view.fleet.enrolments(history.log) if p.position == position)
     operator = placed.statement.signed.kid.hex()
-    case.prove(
-        f"key {history.key.kid.hex()} signed every head and is the key enrolled at {position}; that it is "
-        f"device {enrolment.name!r}, "
-        f"assurance {enrolment.assurance}, is ATTESTED by operator {operator}"
+    ground = view.ground_at(position)
+    detail = (
+        f"key {history.key.kid.hex()} signed every head and is the key enrolled at {position}; that it is device "
+        f"{enrolment.name!r}, assurance {enrolment.assurance}, is ATTESTED by operator {operator}"
     )
+    case.stand(ground.ground, ground.by, detail)
 
 
 def judge_key_valid(history: History, view: View) -> None:
@@ -111,10 +112,7 @@ def _by_registry(case: Case, view: View, key: RegistryKey | None, placed: list[i
         f"{len(placed)} heads within the validity the identity registry gives, as of anchored size {size} "
         f"({ground.how})"
     )
-    if ground.ground == ATTESTED:
-        case.attest(ground.by or "", detail)
-    else:
-        case.prove(detail)
+    case.stand(ground.ground, ground.by, detail)
 
 
 def _by_statements(history: History, view: View, placed: list[int], start: int) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from edgeseal.errors import EvidenceError
 from edgeseal.head import check_seen
 from edgeseal.verify.history import HeadFact, History
-from edgeseal.verify.verdict import ATTESTED, Case
+from edgeseal.verify.verdict import Case
 from edgeseal.verify.view import View
 
 
@@ -184,14 +184,9 @@ def _judge_newest(history: History, compared: Compared, view: View, case: Case) 
         case.fail(
             "snapshot_contradicts", f"the snapshot at {told.as_of} knows another root at size {stated[0]}", stated[0]
         )
-    if told.ground is None and told.problem:
-        case.leave_open(*told.problem)
-        return
-    state = view.anchors.state
-    if state and state.size > max(told.as_of, view.complete):
-        case.leave_open(
-            "newer_anchor", f"the chain holds a head of size {state.size}, this evidence ends at {told.as_of}"
-        )
+    if told.problem:
+        reason, why = told.problem
+        (case.fail if reason == "snapshot_contradicts" else case.leave_open)(reason, why)
     if compared.top < max(last, stated[0] if stated else 0):
         case.leave_open("not_covered", "the records shown do not match the newest head known")
     if not compared.top or told.ground is None:
@@ -200,10 +195,7 @@ def _judge_newest(history: History, compared: Compared, view: View, case: Case) 
     detail = f"all {compared.top} records up to the newest head as of fleet log size {told.as_of} ({told.ground.how})"
     if history.header_only:
         detail += f"; {history.header_only} bodies are withheld or erased, their headers are here"
-    if told.ground.ground == ATTESTED:
-        case.attest(told.ground.by or "", detail)
-    else:
-        case.prove(detail)
+    case.stand(told.ground.ground, told.ground.by, detail)
 
 
 def _judge_seam(history: History, others: dict[bytes, History], case: Case) -> None:

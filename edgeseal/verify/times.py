@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from edgeseal.verify.history import History, Seen
 from edgeseal.verify.identity import enrolment_of
 from edgeseal.verify.logs import Compared
-from edgeseal.verify.verdict import ATTESTED, Case
+from edgeseal.verify.verdict import Case
 from edgeseal.verify.view import View
 
 GRACE: int = 2
@@ -48,10 +48,7 @@ def judge_existed_by(history: History, compared: Compared, view: View) -> None:
         f"{covered[0][0]} of them by block "
         f"{first.number} at {when(first.time)} ({anchor.ground.how})"
     )
-    if anchor.ground.ground == ATTESTED:
-        case.attest(anchor.ground.by or "", detail)
-    else:
-        case.prove(detail)
+    case.stand(anchor.ground.ground, anchor.ground.by, detail)
 
 
 def judge_existed_after(history: History, compared: Compared, view: View) -> None:
@@ -83,10 +80,7 @@ def judge_existed_after(history: History, compared: Compared, view: View) -> Non
         f"the head of size {head.size} was signed after block {head.anchored.block.hex()[:16]}…{at}; records "
         f"inside are not bounded"
     )
-    if ground.ground == ATTESTED:
-        case.attest(ground.by or "", detail)
-    else:
-        case.prove(detail)
+    case.stand(ground.ground, ground.by, detail)
 
 
 class Silence:

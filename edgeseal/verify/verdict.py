@@ -137,6 +137,13 @@ class Case:
             self._by.append(by)
         self._details.append(detail)
 
+    def stand(self, ground: str, by: str | None, detail: str) -> None:
+        """Note that this part holds on the ground given."""
+        if ground == ATTESTED:
+            self.attest(by or "", detail)
+        else:
+            self.prove(detail)
+
     def note(self, detail: str) -> None:
         """Add to what an ok answer says, without making it one."""
         self._details.append(detail)

@@ -11,7 +11,7 @@ not in it is a fork where it is shown to contradict it, and unlinked where nothi
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edgeseal.bundle import Consistency
 from edgeseal.errors import EvidenceError
@@ -87,6 +87,12 @@ class View:
                 return anchor
         return None
 
+    def ground_at(self, position: int) -> Ground:
+        """Return on what the order of the statements up to a position stands: the chain, or the gateway's word."""
+        if self.settled and position < self.settled.size:
+            return self.settled.ground
+        return Ground(ATTESTED, self.gateway(), "the order of statements that no believed anchor covers")
+
     def root_at(self, size: int) -> bytes | None:
         """Return the main view's root at a size, where it is known."""
         if size in self.main:
@@ -109,12 +115,25 @@ class View:
         gateway's word, as does a snapshot path, which anyone who reads the statements can refute.
         """
         placed = tuple(p for p in self.fleet.subjects.get(sub, ()) if self.proved(p.position))
-        if self.complete:
-            if self.settled and self.settled.size <= self.complete:
-                return SubjectView(placed, self.settled.size, self.settled.ground)
-            how = f"all {self.complete} statements under a head that it signed"
-            return SubjectView(placed, self.complete, Ground(ATTESTED, self.gateway(), how))
-        return self._by_snapshot(sub, placed)
+        if not self.complete:
+            return self._by_snapshot(sub, placed)
+        newer = self._newer(self.complete)
+        if self.settled and self.settled.size <= self.complete:
+            return SubjectView(placed, self.settled.size, self.settled.ground, problem=newer)
+        how = f"all {self.complete} statements under a head that it signed"
+        return SubjectView(placed, self.complete, Ground(ATTESTED, self.gateway(), how), problem=newer)
+
+    def _newer(self, covered: int) -> tuple[str, str] | None:
+        """Say that a believed anchor holds more than ``covered`` statements, unless its head is shown to end in no
+        snapshot.
+        """
+        for anchor in reversed(self.anchors.believed):
+            last = anchor.size - 1
+            plain = self.proved(last) and all(p.position != last for p in self.fleet.snapshots)
+            if anchor.size > covered and not plain:
+                detail = f"the chain holds a head of size {anchor.size}, what is shown here ends at {covered}"
+                return "newer_anchor", detail
+        return None
 
     def _by_snapshot(self, sub: str, placed: tuple[Placed, ...]) -> SubjectView:
         problem = (
@@ -138,14 +157,15 @@ class View:
                 if isinstance(proof, AbsenceProof):
                     if proof.sub == sub:
                         proof.verify(snapshot)
-                        return SubjectView((), proof.position, ground)
+                        return SubjectView((), proof.position, ground, problem=self._newer(proof.position + 1))
                     continue
                 entry = proof.verify(snapshot)
             except EvidenceError as error:
                 self.failures.append((error.code, f"snapshot proof at {proof.position}: {error.message}"))
                 continue
             if entry.sub == sub:
-                return _matched(entry, placed, proof.position, ground)
+                told = _matched(entry, placed, proof.position, ground)
+                return told if told.problem else replace(told, problem=self._newer(proof.position + 1))
         return SubjectView(placed, 0, None, problem=problem)
 
     def _recompute(self, sizes: set[int]) -> None:
@@ -191,14 +211,14 @@ class View:
         return found
 
     def _choose(self, nodes: set[Node], below: dict[Node, set[Node]]) -> None:
-        anchored = [(anchor.size, anchor.root) for anchor in self.anchors.believed]
-        ordered = sorted(nodes, key=lambda node: (node[0], self._roots.get(node[0]) == node[1]), reverse=True)
-        newest = anchored[-1] if anchored else None
-        for node in ordered:
+        anchored = {(anchor.size, anchor.root) for anchor in self.anchors.believed}
+        best: tuple[int, int, int] | None = None
+        for node in nodes:
             prefixes = self._prefixes(node, nodes, below)
-            if newest is None or newest in prefixes:
-                self.top, self.main = node, dict(prefixes)
-                break
+            complete = max((size for size, root in prefixes if self._roots.get(size) == root), default=0)
+            score = (complete, max((size for size, root in prefixes & anchored), default=0), node[0])
+            if best is None or score > best:
+                best, self.top, self.main = score, node, dict(prefixes)
         self.complete = max((size for size, root in self.main.items() if self._roots.get(size) == root), default=0)
         in_view = [a for a in self.anchors.believed if self.main.get(a.size) == a.root]
         self.settled = in_view[-1] if in_view else None

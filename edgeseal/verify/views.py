@@ -14,7 +14,7 @@ from edgeseal.statements.enrolment import Enrolment
 from edgeseal.verify.history import History
 from edgeseal.verify.identity import enrolment_of
 from edgeseal.verify.logs import Compared
-from edgeseal.verify.verdict import ATTESTED, Case, Cases
+from edgeseal.verify.verdict import Case, Cases
 from edgeseal.verify.view import View
 
 
@@ -58,10 +58,7 @@ def judge_device(history: History, compared: Compared, view: View, others: dict[
         case.leave_open("no_snapshot", "nothing shows that there are no other heads of this log")
         return
     detail = f"{len(compared.matched)} heads in one line, as of fleet log size {told.as_of} ({told.ground.how})"
-    if told.ground.ground == ATTESTED:
-        case.attest(told.ground.by or "", detail)
-    else:
-        case.prove(detail)
+    case.stand(told.ground.ground, told.ground.by, detail)
 
 
 def _judge_chain(history: History, compared: Compared, by_size: dict[int, set[bytes]], case: Case) -> None:
@@ -148,10 +145,7 @@ def judge_fleet(cases: Cases, view: View, histories: Iterable[History]) -> None:
         case.leave_open(reason, detail)
         return
     detail = f"the chain's contract took size {settled.size} in block {settled.number} ({settled.ground.how})"
-    if settled.ground.ground == ATTESTED:
-        case.attest(settled.ground.by or "", detail)
-    else:
-        case.prove(detail)
+    case.stand(settled.ground.ground, settled.ground.by, detail)
 
 
 def _judge_witness(history: History, view: View, case: Case) -> None:
