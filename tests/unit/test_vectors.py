@@ -239,7 +239,7 @@ def run_bundle(given: Input) -> Any:
         "heads": sum(len(list(bundle.heads(log))) for log in logs),
         "statements": len(list(bundle.statements())),
         "receipts": len(list(bundle.receipts())),
-        "keys": len(list(bundle.keys())),
+        "keys": len(list(bundle.public_keys())),
         "anchors": len(list(bundle.anchors())),
         "openings": sum(len(list(bundle.openings(log))) for log in opening_logs(given["files"])),
     }

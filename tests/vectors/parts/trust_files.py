@@ -34,7 +34,7 @@ def cases() -> Cases:
     yield good("block-style", "block style and a comment", "trust", {"text": commented}, **base, chain=None)
     for name, (code, description, text) in {**shapes(), **tricks()}.items():
         yield bad(name, code, description, "trust", {"text": text} if isinstance(text, str) else {"bytes": text})
-    yield bad("too-large", "yaml_too_large", "above MAX_YAML", "trust", {"bytes": Zeros(1_048_577)})
+    yield bad("too-large", "yaml_too_large", "above MAX_YAML", "trust", {"bytes": Zeros(262_145)})
 
 
 def shapes() -> dict[str, tuple[str, str, str | bytes]]:
