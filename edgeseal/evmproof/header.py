@@ -69,34 +69,34 @@ class Header:
 def verify_header(block_hash: bytes, header: bytes) -> Header:
     """Return the header, whose bytes may be hostile, after checking that Keccak-256 of them is ``block_hash``.
 
-    What the answer is worth depends on where ``block_hash`` comes from. Raises FormatError ``header_too_large`` and
-    what ``decode_header`` raises, VerificationError ``header_hash``; nothing else.
+    What the answer is worth depends on where ``block_hash`` comes from. Raises FormatError ``block_too_large`` and
+    what ``decode_header`` raises, VerificationError ``block_hash_mismatch``; nothing else.
     """
     if len(header) > MAX_BLOCK_HEADER:
         raise FormatError(
-            "header_too_large", f"a block header of {len(header)} bytes, at most {MAX_BLOCK_HEADER} are allowed"
+            "block_too_large", f"a block header of {len(header)} bytes, at most {MAX_BLOCK_HEADER} are allowed"
         )
     if keccak256(header) != block_hash:
-        raise VerificationError("header_hash", "the block header does not have the block hash it is given for")
+        raise VerificationError("block_hash_mismatch", "the block header does not have the block hash it is given for")
     return decode_header(header)
 
 
 def decode_header(header: bytes) -> Header:
     """Return the header these untrusted bytes encode, under the hash they have.
 
-    Raises FormatError and nothing else: ``header_too_large``, any ``rlp_*``, ``header_shape`` (not a list),
-    ``header_fields`` (fewer than 15 or more than ``MAX_BLOCK_HEADER_FIELDS``).
+    Raises FormatError and nothing else: ``block_too_large``, any ``rlp_*``, ``block_shape`` (not a list),
+    ``block_fields`` (fewer than 15 or more than ``MAX_BLOCK_HEADER_FIELDS``).
     """
     if len(header) > MAX_BLOCK_HEADER:
         raise FormatError(
-            "header_too_large", f"a block header of {len(header)} bytes, at most {MAX_BLOCK_HEADER} are allowed"
+            "block_too_large", f"a block header of {len(header)} bytes, at most {MAX_BLOCK_HEADER} are allowed"
         )
     fields = rlp.decode(header)
     if not isinstance(fields, list):
-        raise FormatError("header_shape", "a block header is a list")
+        raise FormatError("block_shape", "a block header is a list")
     if not MIN_BLOCK_HEADER_FIELDS <= len(fields) <= MAX_BLOCK_HEADER_FIELDS:
         raise FormatError(
-            "header_fields", f"{len(fields)} fields, not {MIN_BLOCK_HEADER_FIELDS} to {MAX_BLOCK_HEADER_FIELDS}"
+            "block_fields", f"{len(fields)} fields, not {MIN_BLOCK_HEADER_FIELDS} to {MAX_BLOCK_HEADER_FIELDS}"
         )
     for position, field in enumerate(fields):
         _check_field(position, field)
@@ -114,7 +114,7 @@ def encode_header(fields: Sequence[bytes | int]) -> bytes:
     """Return the canonical bytes of a header, given its fields in the order of ``HEADER_FIELDS``, more at the end.
 
     Integers are encoded shortest, byte strings as they are. The caller compares ``keccak256`` of the result with the
-    hash the node reported: nothing else shows that no field was left out. Raises UsageError ``header_fields`` when the
+    hash the node reported: nothing else shows that no field was left out. Raises UsageError ``block_fields`` when the
     values are not those of a header.
     """
     items: list[rlp.Item] = [rlp.encode_integer(field) if isinstance(field, int) else bytes(field) for field in fields]
@@ -122,7 +122,7 @@ def encode_header(fields: Sequence[bytes | int]) -> bytes:
     try:
         decode_header(encoded)
     except FormatError as error:
-        raise UsageError("header_fields", f"these values make no block header: {error}") from error
+        raise UsageError("block_fields", f"these values make no block header: {error}") from error
     return encoded
 
 

@@ -53,8 +53,8 @@ def verify_log(
     (3) the transaction succeeded; (4) the receipt holds that log; (5) the contract emitted it.
 
     Raises FormatError or VerificationError and nothing else: what ``header.verify_header``, ``trie.verify_inclusion``
-    and ``receipt.decode_receipt`` raise, ``receipt_index``, ``receipt_too_large``, ``receipt_failed``, ``log_index``,
-    ``log_address``.
+    and ``receipt.decode_receipt`` raise, ``tx_index``, ``tx_receipt_too_large``, ``tx_failed``, ``event_index``,
+    ``event_address``.
     """
     # (1)
     block = verify_header(block_hash, header)
@@ -62,20 +62,20 @@ def verify_log(
     key = _receipt_key(index)
     if len(receipt) > MAX_TX_RECEIPT:
         raise FormatError(
-            "receipt_too_large", f"a receipt of {len(receipt)} bytes, at most {MAX_TX_RECEIPT} are allowed"
+            "tx_receipt_too_large", f"a receipt of {len(receipt)} bytes, at most {MAX_TX_RECEIPT} are allowed"
         )
     trie.verify_inclusion(block.receipts_root, key, receipt, proof_nodes)
     decoded = decode_receipt(receipt)
     # (3)
     if not decoded.succeeded:
-        raise VerificationError("receipt_failed", f"transaction {index} of block {block.number} was reverted")
+        raise VerificationError("tx_failed", f"transaction {index} of block {block.number} was reverted")
     # (4)
     if type(log_index) is not int or not 0 <= log_index < len(decoded.logs):
-        raise VerificationError("log_index", f"the receipt has {len(decoded.logs)} logs, none numbered {log_index!r}")
+        raise VerificationError("event_index", f"the receipt has {len(decoded.logs)} logs, none numbered {log_index!r}")
     log = decoded.logs[log_index]
     # (5)
     if log.address != contract_address:
-        raise VerificationError("log_address", f"log {log_index} was emitted by another contract")
+        raise VerificationError("event_address", f"log {log_index} was emitted by another contract")
     return ProvedLog(log=log, header=block)
 
 
@@ -83,13 +83,13 @@ def build_receipt_proof(receipts: Sequence[bytes], index: int) -> ReceiptProof:
     """Return the receipts root of a block, given all its receipts' bytes in order, and the proof for receipt ``index``.
 
     The caller compares the root with the header's: that alone shows that the receipts are complete and right. Raises
-    UsageError ``receipt_index`` when there is no such receipt, ``receipt_count`` for more than ``MAX_BLOCK_RECEIPTS``,
+    UsageError ``tx_index`` when there is no such receipt, ``tx_count`` for more than ``MAX_BLOCK_RECEIPTS``,
     ``trie_entry`` for an empty or over-long one.
     """
     if len(receipts) > MAX_BLOCK_RECEIPTS:
-        raise UsageError("receipt_count", f"{len(receipts)} receipts in a block, at most {MAX_BLOCK_RECEIPTS}")
+        raise UsageError("tx_count", f"{len(receipts)} receipts in a block, at most {MAX_BLOCK_RECEIPTS}")
     if type(index) is not int or not 0 <= index < len(receipts):
-        raise UsageError("receipt_index", f"no receipt {index!r} among {len(receipts)}")
+        raise UsageError("tx_index", f"no receipt {index!r} among {len(receipts)}")
     entries = {_receipt_key(position): bytes(receipt) for position, receipt in enumerate(receipts)}
     root, nodes = trie.build_proof(entries, _receipt_key(index))
     return ReceiptProof(receipts_root=root, nodes=tuple(nodes))
@@ -98,5 +98,5 @@ def build_receipt_proof(receipts: Sequence[bytes], index: int) -> ReceiptProof:
 def _receipt_key(index: int) -> bytes:
     """Return the key of a receipt in its trie: the RLP of its index."""
     if type(index) is not int or not 0 <= index < MAX_BLOCK_RECEIPTS:
-        raise FormatError("receipt_index", f"no receipt {index!r}: 0 to {MAX_BLOCK_RECEIPTS - 1} are possible")
+        raise FormatError("tx_index", f"no receipt {index!r}: 0 to {MAX_BLOCK_RECEIPTS - 1} are possible")
     return rlp.encode(rlp.encode_integer(index))

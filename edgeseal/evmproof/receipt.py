@@ -48,26 +48,26 @@ class Receipt:
 def decode_receipt(receipt: bytes) -> Receipt:
     """Return the receipt these untrusted bytes encode.
 
-    Raises FormatError and nothing else: ``receipt_too_large``, ``receipt_type``, any ``rlp_*``, ``receipt_shape``,
-    ``receipt_fields``, ``receipt_status``, ``log_shape``, ``log_topics``.
+    Raises FormatError and nothing else: ``tx_receipt_too_large``, ``tx_receipt_type``, any ``rlp_*``,
+    ``tx_receipt_shape``, ``tx_receipt_fields``, ``tx_receipt_status``, ``event_shape``, ``event_topics``.
     """
     if len(receipt) > MAX_TX_RECEIPT:
         raise FormatError(
-            "receipt_too_large", f"a receipt of {len(receipt)} bytes, at most {MAX_TX_RECEIPT} are allowed"
+            "tx_receipt_too_large", f"a receipt of {len(receipt)} bytes, at most {MAX_TX_RECEIPT} are allowed"
         )
     tx_type, payload = _split_type(receipt)
     fields = rlp.decode(payload)
     if not isinstance(fields, list):
-        raise FormatError("receipt_shape", "a receipt is a list")
+        raise FormatError("tx_receipt_shape", "a receipt is a list")
     extra = MAX_EXTRA_FIELDS if tx_type > _STANDARD_TYPES else 0
     if not _FIELDS <= len(fields) <= _FIELDS + extra:
-        raise FormatError("receipt_fields", f"a receipt of type {tx_type} with {len(fields)} fields")
+        raise FormatError("tx_receipt_fields", f"a receipt of type {tx_type} with {len(fields)} fields")
     for position, field in enumerate(fields[_FIELDS:]):
         rlp.integer(field, 32, f"receipt field {_FIELDS + position}")
     rlp.fixed(fields[2], BLOOM_SIZE, "logsBloom")
     logs = fields[3]
     if not isinstance(logs, list):
-        raise FormatError("receipt_shape", "the logs of a receipt are a list")
+        raise FormatError("tx_receipt_shape", "the logs of a receipt are a list")
     return Receipt(
         tx_type=tx_type,
         succeeded=_status(fields[0]),
@@ -89,13 +89,13 @@ def encode_receipt(
 
     ``extra`` is what follows the logs in receipts of a chain's own types (OP Stack deposit, type 0x7e: depositNonce and
     depositReceiptVersion). That the values were right shows only when the trie of all receipts of the block has the
-    root in its header. Raises UsageError ``receipt_fields`` when the values are not those of a receipt.
+    root in its header. Raises UsageError ``tx_receipt_fields`` when the values are not those of a receipt.
     """
     if type(tx_type) is not int or not 0 <= tx_type <= MAX_TX_TYPE:
-        raise UsageError("receipt_fields", f"no transaction type {tx_type!r}")
+        raise UsageError("tx_receipt_fields", f"no transaction type {tx_type!r}")
     numbers = [status, cumulative_gas_used, *extra]
     if any(type(number) is not int or number < 0 for number in numbers):
-        raise UsageError("receipt_fields", "status, gas and extra fields are non-negative integers")
+        raise UsageError("tx_receipt_fields", "status, gas and extra fields are non-negative integers")
     encoded_logs: list[rlp.Item] = [
         [bytes(log.address), [bytes(t) for t in log.topics], bytes(log.data)] for log in logs
     ]
@@ -105,7 +105,7 @@ def encode_receipt(
     try:
         decode_receipt(encoded)
     except FormatError as error:
-        raise UsageError("receipt_fields", f"these values make no receipt: {error}") from error
+        raise UsageError("tx_receipt_fields", f"these values make no receipt: {error}") from error
     return encoded
 
 
@@ -115,26 +115,26 @@ def _split_type(receipt: bytes) -> tuple[int, bytes]:
     if first >= 0xC0:
         return 0, receipt
     if not 1 <= first <= MAX_TX_TYPE:
-        raise FormatError("receipt_type", "a receipt begins with a list or with a type from 1 to 127")
+        raise FormatError("tx_receipt_type", "a receipt begins with a list or with a type from 1 to 127")
     return first, receipt[1:]
 
 
 def _status(field: rlp.Item) -> bool:
     """Return whether the transaction succeeded."""
     if field not in (b"", b"\x01"):
-        raise FormatError("receipt_status", "a receipt's status is 0 or 1")
+        raise FormatError("tx_receipt_status", "a receipt's status is 0 or 1")
     return field == b"\x01"
 
 
 def _log(item: rlp.Item) -> Log:
     """Return one log of a decoded receipt."""
     if not isinstance(item, list) or len(item) != 3:
-        raise FormatError("log_shape", "a log is a list of address, topics and data")
+        raise FormatError("event_shape", "a log is a list of address, topics and data")
     address, topics, data = item
     if not isinstance(topics, list) or len(topics) > MAX_TOPICS:
-        raise FormatError("log_topics", f"a log has a list of at most {MAX_TOPICS} topics")
+        raise FormatError("event_topics", f"a log has a list of at most {MAX_TOPICS} topics")
     if not isinstance(data, bytes):
-        raise FormatError("log_shape", "the data of a log is a byte string")
+        raise FormatError("event_shape", "the data of a log is a byte string")
     return Log(
         address=rlp.fixed(address, 20, "log address"),
         topics=tuple(rlp.fixed(topic, 32, "log topic") for topic in topics),

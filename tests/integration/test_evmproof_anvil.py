@@ -150,7 +150,7 @@ def test_every_transaction_of_a_mined_block(rpc: Rpc) -> None:
         assert proof.receipts_root == raw(block["receiptsRoot"])
         arguments = (raw(block["hash"]), header, receipts[index], index, proof.nodes, raw(contract), 0)
         if index % 4 == 3:
-            with pytest.raises(VerificationError, match="receipt_failed"):
+            with pytest.raises(VerificationError, match="tx_failed"):
                 verify_log(*arguments)
             continue
         found = verify_log(*arguments)

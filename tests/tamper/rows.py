@@ -283,7 +283,7 @@ def twin_signature() -> Evidence:
     return given(world, device_heads={device.log: [*device.heads, raw[:-32] + s.to_bytes(32, "big")]})
 
 
-@row("edit a block header", AUTHOR, ALL, "existed_by", "failed", "header_hash")
+@row("edit a block header", AUTHOR, ALL, "existed_by", "failed", "block_hash_mismatch")
 def edit_block() -> Evidence:
     world, _ = simple()
     last = world.anchors[-1]

@@ -84,8 +84,8 @@ def test_the_largest_receipt_is_read_and_a_larger_one_is_not() -> None:
         if fits:
             assert len(verify_log(*arguments).log.data) == size
             continue
-        refused("receipt_too_large", verify_log, *arguments)
-        refused("receipt_too_large", decode_receipt, item)
+        refused("tx_receipt_too_large", verify_log, *arguments)
+        refused("tx_receipt_too_large", decode_receipt, item)
         refused("trie_node_too_large", trie.verify_inclusion, keccak256(node), b"\x80", item, [node])
 
 
@@ -99,17 +99,17 @@ def test_limits_of_rlp() -> None:
 def test_header_limits_and_identity() -> None:
     block = header(EMPTY_TRIE, extraData=b"x" * 1000)
     assert verify_header(keccak256(block), block) == decode_header(block)
-    refused("header_too_large", decode_header, bytes(MAX_BLOCK_HEADER + 1))
-    refused("header_too_large", verify_header, keccak256(block), bytes(MAX_BLOCK_HEADER + 1))
-    refused("header_hash", verify_header, keccak256(block)[:31], block)
+    refused("block_too_large", decode_header, bytes(MAX_BLOCK_HEADER + 1))
+    refused("block_too_large", verify_header, keccak256(block), bytes(MAX_BLOCK_HEADER + 1))
+    refused("block_hash_mismatch", verify_header, keccak256(block)[:31], block)
 
 
 def test_the_builder_refuses_what_no_block_holds() -> None:
     receipts = [receipt(0), receipt(1)]
     for index in (2, -1, True):
-        with pytest.raises(UsageError, match="receipt_index"):
+        with pytest.raises(UsageError, match="tx_index"):
             build_receipt_proof(receipts, index)
-    with pytest.raises(UsageError, match="receipt_count"):
+    with pytest.raises(UsageError, match="tx_count"):
         build_receipt_proof([b"r"] * 65_537, 0)
     with pytest.raises(UsageError, match="trie_entry"):
         build_receipt_proof([b""], 0)
@@ -143,13 +143,13 @@ def test_encode_receipt_refuses_values_of_no_receipt(change: dict[str, object]) 
         "logs": [],
     }
     assert decode_receipt(encode_receipt(**good)).succeeded  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="receipt_fields"):
+    with pytest.raises(UsageError, match="tx_receipt_fields"):
         encode_receipt(**(good | change))  # type: ignore[arg-type]
 
 
 def test_encode_header_refuses_values_of_no_header() -> None:
     for fields in ([], [b""] * 15, [1] * 21):
-        with pytest.raises(UsageError, match="header_fields"):
+        with pytest.raises(UsageError, match="block_fields"):
             encode_header(fields)
 
 
@@ -157,4 +157,4 @@ def test_a_reverted_transaction_proves_no_log() -> None:
     receipts = [receipt(0, status=0)]
     proof = build_receipt_proof(receipts, 0)
     block = header(proof.receipts_root)
-    refused("receipt_failed", verify_log, keccak256(block), block, receipts[0], 0, proof.nodes, CONTRACT, 0)
+    refused("tx_failed", verify_log, keccak256(block), block, receipts[0], 0, proof.nodes, CONTRACT, 0)

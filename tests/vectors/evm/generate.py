@@ -157,7 +157,7 @@ def bad_proofs() -> Iterator[tuple[str, str, dict[str, Any], str]]:
     nodes = [bytes.fromhex(node) for node in good["proof_nodes"]]
     tree = {rlp.encode(n): item for n, item in enumerate(block)}
     other = proof(trie_of(tree), rlp.encode(5))
-    yield "block-hash", "header_hash", good | {"block_hash": word("no block").hex()}, "another block hash"
+    yield "block-hash", "block_hash_mismatch", good | {"block_hash": word("no block").hex()}, "another block hash"
     yield "receipt-of-another", "trie_value", good | {"receipt": block[6].hex()}, "receipt 6 under index 3"
     yield (
         "receipt-bit",
@@ -167,8 +167,8 @@ def bad_proofs() -> Iterator[tuple[str, str, dict[str, Any], str]]:
     )
     yield "index-of-another", "trie_node_hash", good | {"index": 16}, "index 16 with the path of index 3"
     yield "index-absent", "trie_key_absent", good | {"index": 32}, "an index the block does not have"
-    yield "index-too-large", "receipt_index", good | {"index": 65_536}, "an index above the limit"
-    yield "index-negative", "receipt_index", good | {"index": -1}, "a negative index"
+    yield "index-too-large", "tx_index", good | {"index": 65_536}, "an index above the limit"
+    yield "index-negative", "tx_index", good | {"index": -1}, "a negative index"
     yield "no-nodes", "trie_no_nodes", good | {"proof_nodes": []}, "no proof node"
     yield "node-missing-first", "trie_node_hash", good | {"proof_nodes": hexed(nodes[1:])}, "the root node left out"
     yield "node-missing-last", "trie_node_missing", good | {"proof_nodes": hexed(nodes[:-1])}, "the leaf left out"
@@ -187,12 +187,12 @@ def bad_proofs() -> Iterator[tuple[str, str, dict[str, Any], str]]:
         "the leaf of index 5",
     )
     yield "nodes-too-many", "trie_too_many_nodes", good | {"proof_nodes": hexed([nodes[0]] * 66)}, "66 nodes"
-    yield "log-index", "log_index", good | {"log_index": 1}, "a log the receipt does not have"
-    yield "log-index-negative", "log_index", good | {"log_index": -1}, "a negative log index"
-    yield "contract", "log_address", good | {"contract_address": OTHER.hex()}, "a log of another contract"
+    yield "log-index", "event_index", good | {"log_index": 1}, "a log the receipt does not have"
+    yield "log-index-negative", "event_index", good | {"log_index": -1}, "a negative log index"
+    yield "contract", "event_address", good | {"contract_address": OTHER.hex()}, "a log of another contract"
     yield (
         "reverted",
-        "receipt_failed",
+        "tx_failed",
         log_input([receipt(0, status=b""), receipt(1)], 0),
         "the transaction was reverted",
     )
@@ -207,10 +207,10 @@ def bad_headers() -> Iterator[tuple[str, str, dict[str, Any], str]]:
         return bytes(rlp.encode([*good[:place], value, *good[place + 1 :]]))
 
     headers = {
-        "header-string": (bytes(rlp.encode(b"header" * 20)), "header_shape", "a byte string for a header"),
-        "header-14-fields": (rlp.encode(good[:14]), "header_fields", "14 fields"),
-        "header-33-fields": (rlp.encode([*good, *[b"\x01"] * 12]), "header_fields", "33 fields"),
-        "header-too-large": (with_field(12, bytes(16_384)), "header_too_large", "16 KiB of extra data"),
+        "header-string": (bytes(rlp.encode(b"header" * 20)), "block_shape", "a byte string for a header"),
+        "header-14-fields": (rlp.encode(good[:14]), "block_fields", "14 fields"),
+        "header-33-fields": (rlp.encode([*good, *[b"\x01"] * 12]), "block_fields", "33 fields"),
+        "header-too-large": (with_field(12, bytes(16_384)), "block_too_large", "16 KiB of extra data"),
         "header-trailing": (rlp.encode(good) + b"\x00", "rlp_trailing_bytes", "a byte after the header"),
         "header-root-size": (with_field(5, root[:31]), "rlp_size", "a receipts root of 31 bytes"),
         "header-bloom-size": (with_field(6, bytes(255)), "rlp_size", "a bloom of 255 bytes"),
@@ -237,36 +237,36 @@ def bad_receipts() -> Iterator[tuple[str, str, dict[str, Any], str]]:
         return bytes(rlp.encode([status, gas, bloom, value]))
 
     items = {
-        "receipt-type-0": (b"\x00" + rlp.encode(fields), "receipt_type", "type byte 0"),
-        "receipt-type-128": (b"\x80" + rlp.encode(fields), "receipt_type", "type byte 128"),
-        "receipt-string": (b"\x02" + rlp.encode(b"receipt"), "receipt_shape", "a byte string for a receipt"),
-        "receipt-3-fields": (b"\x02" + rlp.encode(fields[:3]), "receipt_fields", "no logs"),
-        "receipt-5-fields": (b"\x02" + rlp.encode([*fields, b""]), "receipt_fields", "a field too many for type 2"),
+        "receipt-type-0": (b"\x00" + rlp.encode(fields), "tx_receipt_type", "type byte 0"),
+        "receipt-type-128": (b"\x80" + rlp.encode(fields), "tx_receipt_type", "type byte 128"),
+        "receipt-string": (b"\x02" + rlp.encode(b"receipt"), "tx_receipt_shape", "a byte string for a receipt"),
+        "receipt-3-fields": (b"\x02" + rlp.encode(fields[:3]), "tx_receipt_fields", "no logs"),
+        "receipt-5-fields": (b"\x02" + rlp.encode([*fields, b""]), "tx_receipt_fields", "a field too many for type 2"),
         "deposit-9-fields": (
             b"\x7e" + rlp.encode([*fields, *[b""] * 5]),
-            "receipt_fields",
+            "tx_receipt_fields",
             "five fields after the logs",
         ),
         "receipt-state-root": (
             rlp.encode([word("state"), gas, bloom, logs]),
-            "receipt_status",
+            "tx_receipt_status",
             "a state root for a status",
         ),
-        "receipt-status-2": (rlp.encode([b"\x02", gas, bloom, logs]), "receipt_status", "status 2"),
+        "receipt-status-2": (rlp.encode([b"\x02", gas, bloom, logs]), "tx_receipt_status", "status 2"),
         "receipt-gas-zero": (
             rlp.encode([status, b"\x00\x01", bloom, logs]),
             "rlp_integer_leading_zero",
             "gas with a leading zero",
         ),
         "receipt-bloom": (rlp.encode([status, gas, bloom[:-1], logs]), "rlp_size", "a bloom of 255 bytes"),
-        "receipt-logs-string": (with_logs(b"logs"), "receipt_shape", "a byte string for the logs"),
+        "receipt-logs-string": (with_logs(b"logs"), "tx_receipt_shape", "a byte string for the logs"),
         "receipt-trailing": (rlp.encode(fields) + b"\x01", "rlp_trailing_bytes", "a byte after the receipt"),
         "receipt-only-type": (b"\x02", "rlp_empty", "a type byte and nothing else"),
-        "log-string": (with_logs([b"log"]), "log_shape", "a byte string for a log"),
-        "log-2-fields": (with_logs([[address, topics]]), "log_shape", "a log without data"),
-        "log-data-list": (with_logs([[address, topics, [data]]]), "log_shape", "a list for a log's data"),
-        "log-5-topics": (with_logs([[address, [word("t")] * 5, data]]), "log_topics", "five topics"),
-        "log-topics-string": (with_logs([[address, b"", data]]), "log_topics", "a byte string for the topics"),
+        "log-string": (with_logs([b"log"]), "event_shape", "a byte string for a log"),
+        "log-2-fields": (with_logs([[address, topics]]), "event_shape", "a log without data"),
+        "log-data-list": (with_logs([[address, topics, [data]]]), "event_shape", "a list for a log's data"),
+        "log-5-topics": (with_logs([[address, [word("t")] * 5, data]]), "event_topics", "five topics"),
+        "log-topics-string": (with_logs([[address, b"", data]]), "event_topics", "a byte string for the topics"),
         "log-topic-size": (with_logs([[address, [word("t")[:31]], data]]), "rlp_size", "a topic of 31 bytes"),
         "log-address-size": (with_logs([[address[:19], topics, data]]), "rlp_size", "an address of 19 bytes"),
     }
