@@ -17,22 +17,18 @@ from typing import Any
 from edgeseal.errors import EdgesealError, EvidenceError, InvariantBroken
 from edgeseal_agent import config as configuration
 
-EXAMPLES = """\
-examples:
-  edgeseal-agent init   --config agent.yaml --json      make the device's key and log; print what enrolment needs
-  edgeseal-agent check  --config agent.yaml             say what a run needs and what is wrong
-  edgeseal-agent run    --config agent.yaml             run until SIGTERM
-  edgeseal-agent run    --config agent.yaml --list inputs.txt --once
-                                                        run the model on each line of a list, seal, and leave
-  edgeseal-agent status --config agent.yaml --json      what is recorded, sealed, sent, receipted
-  edgeseal-agent export --config agent.yaml --out device.zip
-                                                        everything this device can show, as a bundle
-"""
+EXAMPLES = {
+    "init": ("--json", "make the device's key and log; print what enrolment needs"),
+    "check": ("", "say what a run needs and what is wrong"),
+    "run": ("--list inputs.txt --once", "run the model on each line of a list, seal, and leave"),
+    "status": ("--json", "what is recorded, sealed, sent, receipted"),
+    "export": ("--out device.zip", "everything this device can show, as a bundle"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit code."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         code: int = options.function(options)
         return code
@@ -103,17 +99,21 @@ def export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return the whole command line's parser."""
+    top = argparse.ArgumentParser(
         prog="edgeseal-agent",
         description="Run a model on this device and keep a hardware-signed, tamper-evident history of what it did.",
-        epilog=EXAMPLES,
+        epilog="examples:\n" + "\n".join(_example(name) for name in EXAMPLES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="init | check | run | status | export")
+    commands = top.add_subparsers(dest="command", required=True, metavar="init | check | run | status | export")
     for function in (init, check, run, status, export):
         text = str(function.__doc__)
-        sub = commands.add_parser(function.__name__, help=text.rstrip("."), description=text)
+        sub = commands.add_parser(
+            function.__name__, help=text.rstrip("."), description=text,
+            epilog=f"example:\n{_example(function.__name__)}", formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
         sub.set_defaults(function=function)
         sub.add_argument("--config", type=Path, required=True, metavar="FILE", help="the agent's YAML configuration")
         sub.add_argument("--json", action="store_true", help="print JSON, errors too")
@@ -124,7 +124,13 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--acks", type=int, metavar="FD", help="write 'position leafhash' for each durable record")
         if function is export:
             sub.add_argument("--out", type=Path, required=True, metavar="PATH", help="a new folder, or a new .zip")
-    return parser
+    return top
+
+
+def _example(name: str) -> str:
+    words, text = EXAMPLES[name]
+    line = f"edgeseal-agent {name} --config agent.yaml {words}".rstrip()
+    return f"  {line:<66}  # {text}"
 
 
 def _explain(error: EdgesealError, as_json: bool) -> None:

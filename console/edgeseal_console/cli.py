@@ -20,6 +20,10 @@ see it work:
 
 exit codes: 0 done or all asked for is ok; 1 usage, or a world that is down; 2 something failed;
             3 nothing failed, but something asked for is not answered by the evidence
+
+examples:
+  edgeseal demo                                        # the whole system at work on this machine
+  edgeseal verify bundle.zip --trust trust.yaml        # what a device's history shows, and what it does not
 """
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 EXAMPLES = """\
 examples:
-  edgeseal demo                         everything on this machine, results in ./demo-out
-  edgeseal demo --keep                  leave it running and print the commands to talk to it
-  edgeseal demo --rpc http://host:8545 --account-key key.hex     on another EVM node (an account with funds there)
+  edgeseal demo                         # everything on this machine, results in ./demo-out
+  edgeseal demo --keep                  # leave it running and print the commands to talk to it
+  edgeseal demo --rpc http://host:8545 --account-key key.hex     # on another EVM node (an account with funds there)
 """
 
 
@@ -18,8 +18,8 @@ def add_parsers(subparsers: Any) -> None:
     """Add the subcommand demo."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "demo", help="show the whole system at work on this machine, real parts only",
-        description="Start a broker, a chain, a gateway and two devices; enrol, command, infer, anchor, collect, verify, "
-        "re-execute, tamper. Leaves bundle.zip, trust.yaml, summary.json and report.html.",
+        description="Start a broker, a chain, a gateway and two devices; enrol, command, infer, anchor, collect, "
+        "verify, re-execute, tamper. Leaves bundle.zip, trust.yaml, summary.json and report.html.",
         epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("demo-out"), help="folder for the results (%(default)s)")

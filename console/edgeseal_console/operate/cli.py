@@ -52,8 +52,12 @@ def _leaf(
     return parser
 
 
-def _branch(subparsers: Parsers, name: str, text: str) -> Parsers:
-    return subparsers.add_parser(name, help=text, description=text).add_subparsers(metavar="ACTION", required=True)
+def _branch(subparsers: Parsers, name: str, text: str, example: str) -> Parsers:
+    parser = subparsers.add_parser(
+        name, help=text, description=text, epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    return parser.add_subparsers(metavar="ACTION", required=True)
 
 
 def _show(args: argparse.Namespace, fields: dict[str, Any], lines: list[str]) -> int:
@@ -117,7 +121,7 @@ def _run_init(args: argparse.Namespace) -> int:
 
 
 def _chain(subparsers: Parsers) -> None:
-    branch = _branch(subparsers, "chain", "the contracts")
+    branch = _branch(subparsers, "chain", "the contracts", "edgeseal chain show --home ./ops")
     parser = _leaf(
         branch, "deploy", _run_deploy, "deploy the contracts, open tenant and fleet log, write the network profile",
         "edgeseal chain deploy --home ./ops --rpc http://127.0.0.1:8545 --gateway-key gateway-key.cbor",
@@ -182,7 +186,10 @@ def _run_deploy(args: argparse.Namespace) -> int:
 
 
 def _keyset(subparsers: Parsers) -> None:
-    branch = _branch(subparsers, "keyset", "who may sign what: keysets, signed by the tenant root key")
+    branch = _branch(
+        subparsers, "keyset", "who may sign what: keysets, signed by the tenant root key",
+        "edgeseal keyset show --home ./ops",
+    )  # fmt: skip
     first = _leaf(
         branch, "first", _run_keyset_first, "make and sign keyset 1, for edgeseal-gateway init",
         "edgeseal keyset first --home ./ops --gateway-key gateway-key.cbor --out keyset-1.cbor",
@@ -286,7 +293,9 @@ def _run_provision(args: argparse.Namespace) -> int:
 
 
 def _identity(subparsers: Parsers) -> None:
-    branch = _branch(subparsers, "identity", "devices and keys: enrol, list, revoke")
+    branch = _branch(
+        subparsers, "identity", "devices and keys: enrol, list, revoke", "edgeseal identity list --home ./ops"
+    )
     enrol = _leaf(
         branch, "enrol", _run_enrol, "enrol a device from the request its init wrote",
         "edgeseal identity enrol --home ./ops enrol-request.json --groups line-1 --cadence 60",
@@ -385,10 +394,13 @@ def _run_revoke(args: argparse.Namespace) -> int:
 
 
 def _command(subparsers: Parsers) -> None:
-    branch = _branch(subparsers, "command", "signed commands to devices and groups")
+    branch = _branch(
+        subparsers, "command", "signed commands to devices and groups",
+        "edgeseal command send --home ./ops --device pi-7 --wait 60 ping",
+    )  # fmt: skip
     send = _leaf(
         branch, "send", _run_send, "sign a command and hand it to the gateway",
-        "edgeseal command send --home ./ops --device pi-7 model.activate --package ./digits --wait 60",
+        "edgeseal command send --home ./ops --device pi-7 --wait 60 model.activate --package ./digits",
     )  # fmt: skip
     whom = send.add_mutually_exclusive_group(required=True)
     whom.add_argument("--device", help="name, log id or kid of a device")
@@ -399,9 +411,16 @@ def _command(subparsers: Parsers) -> None:
     send.add_argument("--until", type=int, metavar="MS", help="void after this wall time, ms since 1970")
     send.add_argument("--wait", type=int, default=0, metavar="SECS", help="wait for the devices' results")
     actions = send.add_subparsers(dest="action", required=True, metavar="ACTION")
-    ping = actions.add_parser("ping", help="ask for an answer")
+    ping = actions.add_parser(
+        "ping", help="ask for an answer", formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example:\n  edgeseal command send --group line-1 --wait 60 ping --text hello",
+    )  # fmt: skip
     ping.add_argument("--text", default="ping")
-    activate = actions.add_parser("model.activate", help="run this model package from now on")
+    activate = actions.add_parser(
+        "model.activate", help="run this model package from now on",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example:\n  edgeseal command send --device pi-7 --wait 60 model.activate --package ./digits",
+    )  # fmt: skip
     activate.add_argument("--package", required=True, help="package folder, or the package's digest in hex")
     for action in (ping, activate):
         action.set_defaults(func=_run_send)
@@ -494,7 +513,7 @@ def _run_commands(args: argparse.Namespace) -> int:
 
 
 def _model(subparsers: Parsers) -> None:
-    branch = _branch(subparsers, "model", "model packages")
+    branch = _branch(subparsers, "model", "model packages", "edgeseal model inspect ./digits")
     pack = _leaf(
         branch, "pack", _run_pack, "make a package from any .tflite file, golden vectors included",
         "edgeseal model pack model.tflite --name digits --version 1.0.0 --labels labels.txt --out ./digits", home=False,
