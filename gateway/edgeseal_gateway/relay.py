@@ -17,6 +17,7 @@ from edgeseal.statements.command import Command
 from edgeseal.statements.enrolment import Enrolment, device_log_id
 from edgeseal.statements.keyset import Keyset
 from edgeseal_gateway.store import devices, fleetlog, keysets, orders, refusals
+from edgeseal_gateway.store.database import LARGEST
 from edgeseal_gateway.store.devices import Device
 from edgeseal_gateway.told import Told
 
@@ -92,7 +93,9 @@ class Relay:
         leaves = [
             leaf
             for sub in device.audiences
-            for leaf in fleetlog.of_subject(connection, sub, Command.NAME, max(after, device.enrolled) + 1)
+            for leaf in fleetlog.of_subject(
+                connection, sub, Command.NAME, min(max(after, device.enrolled) + 1, LARGEST)
+            )
         ]
         leaves.sort(key=lambda leaf: leaf.pos)
         found: list[Message] = []

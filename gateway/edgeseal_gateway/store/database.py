@@ -18,6 +18,8 @@ from edgeseal_gateway.store import schema
 
 FILE: Final = "gateway.db"
 BUSY_SECONDS: Final = 60.0
+LARGEST: Final = (1 << 63) - 1
+"""The largest integer the store can hold: larger ones, which only a lie can need, are stored as this."""
 _DAMAGE: Final = ("malformed", "not a database", "corrupt")
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from edgeseal import cbor, limits, merkle
 from edgeseal.errors import InvariantBroken
+from edgeseal_gateway.store.database import LARGEST
 
 TILE: Final = 256
 """Leaves under one stored node; a proof reads one tile's leaves and the hashes of the others."""
@@ -65,10 +66,23 @@ def head_at(connection: sqlite3.Connection, dev: int, size: int) -> HeadRow | No
     return None if row is None else HeadRow(*row)
 
 
+def head_by_digest(connection: sqlite3.Connection, dev: int, digest: bytes) -> HeadRow | None:
+    """Return the log's sequenced head whose statement has this digest; the newest are looked at first."""
+    row = connection.execute(
+        _HEAD + "WHERE dev = ? AND state = 2 AND digest = ? ORDER BY size DESC LIMIT 1", (dev, digest)
+    ).fetchone()
+    return None if row is None else HeadRow(*row)
+
+
 def heads(connection: sqlite3.Connection, dev: int, start: int, limit: int) -> list[HeadRow]:
     """Return heads of size ``start`` or more, rising."""
     rows = connection.execute(_HEAD + "WHERE dev = ? AND size >= ? ORDER BY size LIMIT ?", (dev, start, limit))
     return [HeadRow(*row) for row in rows]
+
+
+def head_count(connection: sqlite3.Connection, dev: int) -> int:
+    """Return how many heads of a log are stored."""
+    return int(connection.execute("SELECT count(*) FROM device_head WHERE dev = ?", (dev,)).fetchone()[0])
 
 
 def first_sequenced(connection: sqlite3.Connection, dev: int, above: int) -> HeadRow | None:
@@ -122,7 +136,7 @@ def stripped(connection: sqlite3.Connection, dev: int, start: int, stop: int) ->
 
 def put_patch(connection: sqlite3.Connection, dev: int, seq: int, item: list[Any]) -> None:
     """Keep a more complete item for a position that was stored stripped."""
-    connection.execute("INSERT OR REPLACE INTO patch VALUES (?, ?, ?)", (dev, seq, cbor.encode(item)))
+    connection.execute("INSERT OR REPLACE INTO patch (dev, seq, item) VALUES (?, ?, ?)", (dev, seq, cbor.encode(item)))
     if item[0] == 0:
         connection.execute("DELETE FROM stripped WHERE dev = ? AND seq = ?", (dev, seq))
     else:
@@ -132,7 +146,8 @@ def put_patch(connection: sqlite3.Connection, dev: int, seq: int, item: list[Any
 def add_covered(connection: sqlite3.Connection, dev: int, form: int, ranges: Iterable[Sequence[int]]) -> None:
     """Note ranges that a whole stored ``thinned`` or ``tombstone`` record names."""
     connection.executemany(
-        "INSERT OR IGNORE INTO covered VALUES (?, ?, ?, ?)", [(dev, start, stop, form) for start, stop in ranges]
+        "INSERT OR IGNORE INTO covered VALUES (?, ?, ?, ?)",
+        [(dev, min(start, LARGEST), min(stop, LARGEST), form) for start, stop in ranges],
     )
 
 
@@ -226,6 +241,12 @@ def root_at(connection: sqlite3.Connection, dev: int, size: int) -> bytes:
     return merkle.Frontier.from_nodes(reader(connection, dev), size).root()
 
 
+def lacks_tiles(connection: sqlite3.Connection, dev: int, size: int) -> bool:
+    """Tell whether a tile completed below ``size`` is not stored."""
+    known = connection.execute("SELECT count(*) FROM tile WHERE dev = ?", (dev,)).fetchone()[0]
+    return bool(known < size // TILE)
+
+
 def store_tiles(connection: sqlite3.Connection, dev: int, size: int) -> int:
     """Compute and keep the tiles completed below ``size`` that are not there yet; return how many."""
     known = connection.execute("SELECT count(*) FROM tile WHERE dev = ?", (dev,)).fetchone()[0]
@@ -235,3 +256,17 @@ def store_tiles(connection: sqlite3.Connection, dev: int, size: int) -> int:
     ]
     connection.executemany("INSERT OR IGNORE INTO tile VALUES (?, ?, ?)", fresh)
     return len(fresh)
+
+
+def segments_after(connection: sqlite3.Connection, after: int, limit: int) -> list[tuple[int, int, int, int, bytes]]:
+    """Return (id, device, first position, skip, bytes) of segments stored after the one with id ``after``."""
+    rows = connection.execute(
+        "SELECT id, dev, start, skip, bytes FROM segment WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
+    )
+    return list(rows)
+
+
+def patches_after(connection: sqlite3.Connection, after: int, limit: int) -> list[tuple[int, int, int, bytes]]:
+    """Return (id, device, position, item) of patches stored after the one with id ``after``."""
+    rows = connection.execute("SELECT id, dev, seq, item FROM patch WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
+    return list(rows)

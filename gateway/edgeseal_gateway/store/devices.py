@@ -14,6 +14,7 @@ from edgeseal.cose import PublicKey
 from edgeseal.head import Seen
 from edgeseal.merkle import Frontier
 from edgeseal.statements.enrolment import Enrolment
+from edgeseal_gateway.store.database import LARGEST
 
 ACTIVE: Final = "active"
 FROZEN: Final = "frozen"
@@ -96,7 +97,7 @@ def enrol(connection: sqlite3.Connection, enrolment: Enrolment, pos: int) -> Non
         "INSERT INTO device (log, kid, x, y, name, assurance, groups, cadence, genesis, enrolled, state, size, root,"
         " frontier, bytes, contact) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, 0, 0)",
         (enrolment.log, key.kid, key.x, key.y, enrolment.name, enrolment.assurance, json.dumps(enrolment.groups),
-         enrolment.cadence_s, enrolment.genesis, pos, ACTIVE, Frontier().root(), b""),
+         min(enrolment.cadence_s, LARGEST), enrolment.genesis, pos, ACTIVE, Frontier().root(), b""),
     )  # fmt: skip
 
 
@@ -107,7 +108,7 @@ def advance(connection: sqlite3.Connection, device: Device) -> None:
         "UPDATE device SET size = ?, root = ?, frontier = ?, bytes = ?, seen_log = ?, seen_size = ?, seen_root = ?,"
         " contact = ?, state = CASE WHEN state = 'active' THEN ? ELSE state END WHERE id = ?",
         (device.size, device.root, b"".join(device.frontier.hashes), device.bytes, seen and seen.log,
-         seen and seen.size, seen and seen.root, device.contact, device.state, device.id),
+         seen and min(seen.size, LARGEST), seen and seen.root, device.contact, device.state, device.id),
     )  # fmt: skip
 
 
@@ -141,7 +142,7 @@ def note_applicant(connection: sqlite3.Connection, log: bytes, key: PublicKey, s
     """
     connection.execute(
         "INSERT INTO applicant VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET size = excluded.size, at = excluded.at",
-        (log, key.x, key.y, size, at_ms),
+        (log, key.x, key.y, min(size, LARGEST), at_ms),
     )
     connection.execute(
         "DELETE FROM applicant WHERE log IN (SELECT log FROM applicant ORDER BY at DESC LIMIT -1 OFFSET ?)",

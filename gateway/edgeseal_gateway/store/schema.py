@@ -56,7 +56,9 @@ CREATE TABLE stripped (
     dev INTEGER, seq INTEGER, form INTEGER NOT NULL, PRIMARY KEY (dev, seq)) STRICT, WITHOUT ROWID;
 CREATE TABLE covered (
     dev INTEGER, start INTEGER, stop INTEGER, form INTEGER, PRIMARY KEY (dev, start, stop, form)) STRICT, WITHOUT ROWID;
-CREATE TABLE patch (dev INTEGER, seq INTEGER, item BLOB NOT NULL, PRIMARY KEY (dev, seq)) STRICT, WITHOUT ROWID;
+CREATE TABLE patch (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, dev INTEGER NOT NULL, seq INTEGER NOT NULL, item BLOB NOT NULL,
+    UNIQUE (dev, seq)) STRICT;
 CREATE TABLE tile (dev INTEGER, idx INTEGER, hash BLOB NOT NULL, PRIMARY KEY (dev, idx)) STRICT, WITHOUT ROWID;
 
 -- What was refused, and bounded samples of it.
@@ -91,11 +93,11 @@ CREATE INDEX attempt_size ON attempt (size);
 
 INDEX_VERSION: Final = 1
 INDEX_TABLES: Final = """
-CREATE TABLE cursor (one INTEGER PRIMARY KEY CHECK (one = 1), segment INTEGER NOT NULL, patches INTEGER NOT NULL)
-STRICT; INSERT INTO cursor VALUES (1, 0, 0);
+CREATE TABLE cursor (one INTEGER PRIMARY KEY CHECK (one = 1), segment INTEGER NOT NULL, patch INTEGER NOT NULL) STRICT;
+INSERT INTO cursor VALUES (1, 0, 0);
 CREATE TABLE record (
-    dev INTEGER, seq INTEGER, kind TEXT NOT NULL, t INTEGER NOT NULL, flag TEXT, PRIMARY KEY (dev, seq))
-    STRICT, WITHOUT ROWID;
+    dev INTEGER, seq INTEGER, kind TEXT NOT NULL, t INTEGER NOT NULL, boot INTEGER NOT NULL, mono INTEGER NOT NULL,
+    form INTEGER NOT NULL, flag TEXT, PRIMARY KEY (dev, seq)) STRICT, WITHOUT ROWID;
 CREATE INDEX record_kind ON record (dev, kind, seq) WHERE kind <> 'inference';
 CREATE TABLE result (
     cmd BLOB, dev INTEGER, state TEXT NOT NULL, reason TEXT, seq INTEGER NOT NULL, PRIMARY KEY (cmd, dev))

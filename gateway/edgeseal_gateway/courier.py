@@ -1,0 +1,222 @@
+"""Messages in, messages out: batches from the broker to ingest and relay, and what they and the fleet log have to say.
+
+Messages are acknowledged only when what they brought is durable. What goes out may be lost with the process or the
+broker: a device that lacks something says hello, and everything is made again from the store.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from edgeseal import limits, messages, topics
+from edgeseal.errors import EvidenceError, Unavailable, UsageError
+from edgeseal.messages import Chunk, CommandMessage, Fetch, Hello, KeysetMessage, Message, ReceiptMessage, Refusal
+from edgeseal_gateway.ingest import Again, Ingest
+from edgeseal_gateway.receipts import Receipts
+from edgeseal_gateway.relay import Relay
+from edgeseal_gateway.store import anchors, devices, fleetlog, refusals
+from edgeseal_gateway.store.database import Database, get_meta, put_meta
+
+MAX_BATCH: Final = 128
+MAX_BATCH_BYTES: Final = 16 << 20
+MAX_OUTBOX: Final = 20_000
+"""Messages that wait for the broker; the oldest go first, their devices will ask again."""
+_POSITION: Final = "announced_position"
+_ANCHOR: Final = "announced_anchor"
+_log = logging.getLogger("edgeseal.courier")
+
+Ack = Callable[[], None]
+Inbound = tuple[str, bytes, Ack]
+
+
+class Courier:
+    """Owns the inbox. ``receive``, ``wake`` and ``outgoing`` may be called from any thread, the rest from one."""
+
+    def __init__(
+        self,
+        database: Database,
+        log: bytes,
+        ingest: Ingest,
+        relay: Relay,
+        receipts: Receipts,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._database = database
+        self._log_id = log
+        self._ingest = ingest
+        self._relay = relay
+        self._receipts = receipts
+        self._now_ms = now_ms
+        self._inbox: queue.SimpleQueue[Inbound | None] = queue.SimpleQueue()
+        self._held: deque[Inbound] = deque()
+        self.outgoing = Outbox()
+
+    def receive(self, topic: str, payload: bytes, ack: Ack) -> None:
+        """Take one message from the broker; ``ack`` is called when it is dealt with for good."""
+        self._inbox.put((topic, payload, ack))
+
+    def wake(self) -> None:
+        """Say that the fleet log or an anchor has moved on."""
+        self._inbox.put(None)
+
+    def step(self, timeout_s: float) -> bool:
+        """Deal with one batch and with what is new; return whether records may wait for the sequencer.
+
+        Raises Unavailable: the store; the batch is kept and dealt with in the next step. InvariantBroken.
+        """
+        self._gather(timeout_s)
+        batch = list(self._held)
+        if batch:
+            self._deal_with(batch)
+            # Durable: what the batch brought. A restart before this point gets the messages again.
+            for _, _, ack in batch:
+                ack()
+            self._held.clear()
+        self._announce()
+        return bool(batch)
+
+    def _gather(self, timeout_s: float) -> None:
+        """Fill the held batch from the inbox, waiting at most ``timeout_s`` for its first message."""
+        size = sum(len(payload) for _, payload, _ in self._held)
+        block = not self._held
+        while len(self._held) < MAX_BATCH and size < MAX_BATCH_BYTES:
+            try:
+                found = self._inbox.get(block, timeout_s)
+            except queue.Empty:
+                return
+            block = False
+            if found is not None:
+                self._held.append(found)
+                size += len(found[1])
+
+    def _deal_with(self, batch: list[Inbound]) -> None:
+        segments: list[tuple[bytes, bytes]] = []
+        others: list[Message] = []
+        bad: list[tuple[bytes, EvidenceError]] = []
+        for name, payload, _ in batch:
+            log = refusals.OTHERS
+            try:
+                topic = topics.parse(name)
+                log = topic.log
+                if topic.kind == "segment":
+                    segments.append((log, payload))
+                else:
+                    others.append(messages.decode(topic, payload))
+            except EvidenceError as error:
+                bad.append((log, error))
+        answers = self._ingest.take(segments) if segments else []
+        lacking = [answer.log for answer in answers if isinstance(answer, Again)]
+        self.outgoing.put(answer for answer in answers if not isinstance(answer, Again))
+        if others or bad:
+            with self._database.write() as connection:
+                for log, defect in bad:
+                    refusals.count(connection, log, defect.code, defect.message, self._now_ms())
+                for message in others:
+                    lacking += self._other(connection, message)
+        if lacking:
+            with self._database.read() as connection:
+                for log in dict.fromkeys(lacking):
+                    device = devices.find(connection, log)
+                    if device is not None:
+                        self.outgoing.put(self._receipts.again(connection, device))
+
+    def _other(self, connection: sqlite3.Connection, message: Message) -> list[bytes]:
+        """Answer a hello or a fetch; return the logs that lack receipts."""
+        if isinstance(message, Fetch):
+            self.outgoing.put([self._relay.fetch(connection, message)])
+        elif isinstance(message, Hello):
+            found, device = self._relay.hello(connection, message)
+            self.outgoing.put(found)
+            return [] if device is None else [message.log]
+        return []
+
+    def _announce(self) -> None:
+        """Send what is new in the fleet log and what has become final, once."""
+        with self._database.read() as connection:
+            start, after = _number(connection, _POSITION), _number(connection, _ANCHOR)
+            head = fleetlog.newest_head(connection, self._log_id)
+            final = anchors.newest_final(connection)
+            stop = start if head is None else head.head.size
+            reached = after if final is None else final.size
+            if stop <= start and reached <= after:
+                return
+            self.outgoing.put(self._relay.fresh(connection, start, stop))
+            self.outgoing.put(self._receipts.fresh(connection, start, stop))
+            if final is not None and reached > after:
+                self.outgoing.put(self._receipts.anchored(connection, after, final))
+        with self._database.write() as connection:
+            put_meta(connection, _POSITION, stop.to_bytes(8, "big"))
+            put_meta(connection, _ANCHOR, reached.to_bytes(8, "big"))
+        # Durable: how far devices were told. A restart tells nobody twice; who missed it says hello.
+
+
+def _number(connection: sqlite3.Connection, key: str) -> int:
+    value = get_meta(connection, key)
+    return 0 if value is None else int.from_bytes(value, "big")
+
+
+class Link(Protocol):
+    """The broker connection, as :class:`edgeseal.adapters.mqtt.MqttLink` is one."""
+
+    def wait_ready(self, timeout_s: float, room: int = 1) -> bool:
+        """Wait until it can take ``room`` messages; False when time runs out."""
+        ...
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        """Send one message; Unavailable when the link is not ready after all."""
+        ...
+
+
+class Outbox:
+    """Messages on their way to the broker. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Message] = deque(maxlen=MAX_OUTBOX)
+        self._changed = threading.Condition()
+
+    def put(self, found: Iterable[Message]) -> None:
+        """Add messages; of too many the oldest are dropped."""
+        with self._changed:
+            self._waiting.extend(found)
+            self._changed.notify()
+
+    def __len__(self) -> int:
+        """Return how many messages wait."""
+        return len(self._waiting)
+
+    def send(self, link: Link, timeout_s: float) -> None:
+        """Wait up to ``timeout_s`` for a message and for the link, and send it; a message the link does not take
+        stays.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._waiting, timeout_s):
+                return
+        if not link.wait_ready(timeout_s):
+            return
+        with self._changed:
+            message = self._waiting.popleft()
+        payload = message.encode()
+        if len(payload) > limits.MAX_MESSAGE:
+            raise UsageError("mqtt_too_large", f"a message of {len(payload)} bytes for a device")
+        try:
+            link.publish(topics.down(message.log, _KINDS[type(message)]), payload)
+        except Unavailable as error:
+            _log.debug("not sent: %s", error)
+            with self._changed:
+                self._waiting.appendleft(message)
+
+
+_KINDS: Final[dict[type, str]] = {
+    ReceiptMessage: "receipt",
+    Refusal: "refusal",
+    messages.Resend: "resend",
+    CommandMessage: "command",
+    KeysetMessage: "keyset",
+    Chunk: "chunk",
+}

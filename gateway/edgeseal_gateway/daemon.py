@@ -1,0 +1,234 @@
+"""``edgeseal-gateway run``: the stages wired together, started, watched, stopped."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from edgeseal import topics
+from edgeseal.adapters.evm import Account, EvmClient
+from edgeseal.adapters.mqtt import Endpoint, MqttLink
+from edgeseal.adapters.pkcs11 import Pkcs11Signer
+from edgeseal.errors import Unavailable, UsageError
+from edgeseal_gateway import initialise, sdnotify
+from edgeseal_gateway.board import Board
+from edgeseal_gateway.chain.mirror import Mirror
+from edgeseal_gateway.chain.sender import Sender
+from edgeseal_gateway.config import Config
+from edgeseal_gateway.courier import Courier
+from edgeseal_gateway.index import Indexer
+from edgeseal_gateway.ingest import Ingest
+from edgeseal_gateway.receipts import Receipts
+from edgeseal_gateway.relay import Relay
+from edgeseal_gateway.sequencer import AnchorPolicy, Sequencer
+from edgeseal_gateway.stage import Fate, Stage
+from edgeseal_gateway.store import guard
+from edgeseal_gateway.store.database import Database
+from edgeseal_gateway.told import Told
+from edgeseal_gateway.web.api import Parts
+from edgeseal_gateway.web.server import Server, read_tokens
+
+WINDOW: Final = 128
+IDLE_S: Final = 0.2
+STOP_TIMEOUT_S: Final = 20.0
+_log = logging.getLogger("edgeseal.gateway")
+
+
+def now_ms() -> int:
+    """Return wall time in ms."""
+    return time.time_ns() // 1_000_000
+
+
+class Gateway:
+    """Everything of one running gateway."""
+
+    def __init__(self, config: Config) -> None:
+        """Open store and key; nothing runs or listens yet. Raises UsageError, Unavailable or InvariantBroken."""
+        self._config = config
+        self._lock = _lock(config.state_dir / "lock")
+        self.database = initialise.open_store(config)
+        self._profile = config.network()
+        self._signer = Pkcs11Signer(config.key.token_key)
+        initialise.check_store(self.database, self._profile, self._signer.public_key)
+        with self.database.write() as connection:
+            guard.forget_chain(connection)
+        # Durable: the chain must be looked at before the next signature; a restart here requires it again.
+        self.board, self.fate, self._work = Board(), Fate(), threading.Event()
+        log, told = self._profile.fleet_log, Told(self._profile.fleet_log)
+        ingest = Ingest(self.database, now_ms, config.device_quota_bytes)
+        relay = Relay(log, told, config.packages, now_ms)
+        receipts = Receipts(log, self._profile.chain_id, told)
+        self._courier = Courier(self.database, log, ingest, relay, receipts, now_ms)
+        policy = AnchorPolicy(config.anchor_size, config.anchor_secs)
+        self._sequencer = Sequencer(self.database, self._signer, log, policy, time.monotonic)
+        self._indexer = Indexer(self.database, config.index)
+        self._chain = _Chain(config, self.database, self._signer, self.board, self._courier.wake)
+        self.link = MqttLink(
+            _endpoint(config), [topics.ALL_UP], self._courier.receive, on_failed=self.fate.end, window=WINDOW
+        )
+        parts = Parts(
+            self.database, config.index, config.packages, self._profile, self._signer.public_key.kid, self.board,
+            self._work.set, read_tokens(config.api.token_file),
+        )  # fmt: skip
+        self.server = Server(config.api, parts)
+        steps: dict[str, Callable[[], float]] = {
+            "messages": self._messages, "sending": self._sending, "sequencer": self._sequence,
+            "chain": self._chain.step, "index": self._index,
+        }  # fmt: skip
+        self._stages = [Stage(name, step, self.board, self.fate) for name, step in steps.items()]
+
+    def run(self) -> None:
+        """Run until a signal or a failure that cannot be waited out, then stop in good order.
+
+        Raises the error that ended it, if one did.
+        """
+        self.link.start()
+        for stage in self._stages:
+            stage.start()
+        self.server.start(self.fate.end)
+        sdnotify.notify("READY=1")
+        _log.info("running: API on %s, fleet log %s", self.server.url, self._profile.fleet_log.hex())
+        while not self.fate.wait(5.0):
+            sdnotify.notify("WATCHDOG=1")
+        sdnotify.notify("STOPPING=1")
+        self.stop()
+        if self.fate.error is not None:
+            raise self.fate.error
+
+    def stop(self) -> None:
+        """Let every stage finish its step, then close connections. What is half done is gone on with at the next
+        start.
+        """
+        self.fate.end()
+        self._work.set()
+        self._courier.wake()
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        for stage in self._stages:
+            stage.join(max(0.1, deadline - time.monotonic()))
+        self.server.stop()
+        self.link.stop()
+        os.close(self._lock)
+        _log.info("stopped")
+
+    def _messages(self) -> float:
+        free = shutil.disk_usage(self._config.state_dir).free
+        if free < self._config.min_free_bytes:
+            raise Unavailable(
+                "disk_low",
+                f"{free} bytes are free under {self._config.state_dir}, {self._config.min_free_bytes} are kept free",
+                "free disk space: nothing is taken in until then, and nothing is lost",
+            )
+        if self._courier.step(IDLE_S):
+            self._work.set()
+        return 0.0
+
+    def _sending(self) -> float:
+        self._courier.outgoing.send(self.link, IDLE_S)
+        if not self.link.ready and self.link.trouble not in ("connecting", "subscribing", "not started"):
+            trouble = Unavailable(
+                "broker_unreachable", self.link.trouble, "is the broker running, are its names right?"
+            )
+            self.board.say("broker", trouble)
+        else:
+            self.board.say("broker", None)
+        return 0.0
+
+    def _sequence(self) -> float:
+        self._work.wait(1.0)
+        self._work.clear()
+        done = self._sequencer.step()
+        self.board.say("signing", self._sequencer.blocked)
+        if done:
+            self._work.set()  # there may be more
+            self._courier.wake()
+            return self._config.head_interval_ms / 1000
+        return 0.0 if self._sequencer.blocked is None else IDLE_S
+
+    def _index(self) -> float:
+        return 0.0 if self._indexer.step() else IDLE_S
+
+
+class _Chain:
+    """The chain stage: mirror, then sender, through one endpoint until it fails."""
+
+    def __init__(
+        self, config: Config, database: Database, signer: Pkcs11Signer, board: Board, wake: Callable[[], None]
+    ) -> None:
+        self._profile = config.network()
+        self._database = database
+        self._kid = signer.public_key.kid
+        self._board = board
+        self._wake = wake
+        self._poll_s = config.chain.poll_ms / 1000
+        self._turn = 0
+        client = self._connect()
+        account = Account.from_file(config.chain.account_key_file)
+        self._sender = Sender(
+            client, self._profile, database, account, signer.public_key, config.chain.confirmations,
+            config.chain.max_fee_gwei, now_ms,
+        )  # fmt: skip
+
+    def _connect(self) -> EvmClient:
+        """Take the next endpoint of the profile."""
+        client = EvmClient(self._profile.endpoints[self._turn % len(self._profile.endpoints)])
+        self._turn += 1
+        self._mirror = Mirror(client, self._profile, self._database, self._kid)
+        return client
+
+    def step(self) -> float:
+        """Look at the chain and move anchors on; return the pause."""
+        try:
+            final = self._sender.step(self._mirror.step())
+        except Unavailable:
+            self._sender.use(self._connect())
+            raise
+        self._board.say("anchoring", self._sender.blocked)
+        if final:
+            self._wake()
+        return self._poll_s
+
+
+def _endpoint(config: Config) -> Endpoint:
+    mqtt, tls = config.mqtt, config.mqtt.tls
+    password = None if mqtt.password_file is None else _first_line(mqtt.password_file)
+    ca, cert, key = (None, None, None) if tls is None else (tls.ca_file, tls.cert_file, tls.key_file)
+    return Endpoint(mqtt.host, mqtt.port, mqtt.client_id, ca, cert, key, mqtt.username, password)
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return path.read_text().split("\n", 1)[0]
+    except (OSError, UnicodeError) as error:
+        raise UsageError("password_file", f"cannot read {path}: {error}") from error
+
+
+def _lock(path: Path) -> int:
+    """Return a descriptor that keeps other gateways off this state directory until it is closed."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise UsageError(
+            "store_missing", f"cannot open {path}: {error}", "run `edgeseal-gateway init` first"
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise UsageError("already_running", "another gateway runs on this state directory") from None
+    return descriptor
+
+
+def run(config: Config) -> None:
+    """Run a gateway in this process until SIGTERM or SIGINT. Raises as :class:`Gateway` and :meth:`Gateway.run`."""
+    gateway = Gateway(config)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: gateway.fate.end())
+    gateway.run()

@@ -1,0 +1,1 @@
+"""The gateway's HTTP side: the API of ``gateway/API.md`` and one page for people."""
