@@ -15,6 +15,7 @@ from edgeseal import cbor, limits, schema
 from edgeseal.bodies import BODIES
 from edgeseal.commitment import domain
 from edgeseal.errors import FormatError, UsageError, VerificationError
+from edgeseal.headerscan import scan
 from edgeseal.merkle import leaf_hash
 
 CLOCK_SOURCES: Final = ("none", "rtc", "ntp", "ptp", "gnss")
@@ -84,6 +85,10 @@ class Header:
         Raises:
             FormatError: ``cbor_*``, a shape code, ``kind_invalid``. Unknown kinds are fine (4.3).
         """
+        scanned = scan(data) if type(data) is bytes and len(data) <= limits.MAX_HEADER else None
+        if scanned is not None:
+            log, seq, boot, t, mono, source, uncertainty, kind, body = scanned
+            return cls(log, seq, boot, t, mono, Clock(source, uncertainty), kind, body)
         fields = cbor.decode(data, max_size=limits.MAX_HEADER, max_depth=2, max_items=32)
         _HEADER(fields, "header")
         source, uncertainty = fields["clk"]
