@@ -1,0 +1,175 @@
+"""Inference latency with sealing, beside the same inference without, in one process and in turns.
+
+With sealing: the agent's own path. The input goes through :class:`edgeseal_agent.inference.Engine`, the record to the
+journal (commitments, openings and the input kept, one fsync for many), heads are signed in a SoftHSM token; between
+inferences the caller holds to the limits of the agent's intake, and what it waits for that counts. Without: the same
+input decoded and run by the same runner. One trial is a few hundred inferences; a ratio is that of two trials' p50s or
+p99s.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from benchmarks.device import Running, make_device
+from benchmarks.model import SIDE, about_a_millisecond, image
+from benchmarks.table import Row, Tell, ratio_at_most, shown
+from benchmarks.trials import PAIRS, Ratio, in_turns, ratios
+from benchmarks.workdir import folder
+from edgeseal.adapters.packagedir import read_package
+from edgeseal.adapters.tensors import load_inputs
+from edgeseal_agent import identity
+from edgeseal_agent.config import ModelConfig
+from edgeseal_agent.daemon import SWITCH_S, build_name
+from edgeseal_agent.inference import Engine, InferenceRecorder, LoadedModel, load_model
+from edgeseal_agent.intake import MAX_IN_FLIGHT
+from edgeseal_agent.source import ListSource, Waiting
+from edgeseal_console.operate.models import pack
+
+NAME: Final = "latency"
+IMAGES: Final = 64
+PACE_S: Final = 1 / 30
+PACED: Final = 200
+"""Inferences of a trial at 30 a second."""
+FULL: Final = 1_500
+"""Inferences of a trial at full speed."""
+SEAL_TIMEOUT_S: Final = 60.0
+
+Infer = Callable[[bytes], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """What one trial took, in microseconds."""
+
+    p50: float
+    p99: float
+
+    @classmethod
+    def of(cls, nanoseconds: list[int]) -> Latency:
+        ordered = sorted(nanoseconds)
+        return cls(ordered[len(ordered) // 2] / 1_000, ordered[int(len(ordered) * 0.99)] / 1_000)
+
+
+def measure(tell: Tell) -> list[Row]:
+    sys.setswitchinterval(SWITCH_S)
+    with folder() as root:
+        model, alone_us = about_a_millisecond()
+        tell(f"the model takes {alone_us:.0f} µs alone")
+        (root / "model.tflite").write_bytes(model)
+        packed = pack(root / "model.tflite", "bench", "1", root / "package")
+        running = Running.start(make_device(root / "device", model={"resolver": "builtin"}))
+        try:
+            loaded = load_model(read_package(packed.folder), running.config.model)
+            device = _Device(running, loaded, root)
+            return _measure(device, alone_us, tell)
+        finally:
+            running.stop()
+
+
+def _measure(device: _Device, alone_us: float, tell: Tell) -> list[Row]:
+    rows = [shown(NAME, "the model alone", f"{alone_us:.0f} µs", alone_us)]
+    for text, pace, count, p50, p99 in (
+        ("at 30/s", PACE_S, PACED, 1.02, 1.05),
+        ("at full speed", 0.0, FULL, None, 1.25),
+    ):
+        found = in_turns(
+            PAIRS,
+            {
+                f"{text}, off": lambda: _trial(device.bare, pace, count),  # noqa: B023
+                f"{text}, on": lambda: device.sealed(pace, count),  # noqa: B023
+                f"{text}, off again": lambda: _trial(device.bare, pace, count),  # noqa: B023
+            },
+            tell,
+        )
+        off, on, again = found[f"{text}, off"], found[f"{text}, on"], found[f"{text}, off again"]
+        for name, ceiling in (("p50", p50), ("p99", p99)):
+            base, with_seal, same = ([getattr(trial, name) for trial in trials] for trials in (off, on, again))
+            ratio = Ratio.of(ratios(with_seal, _mean(base, same)), ratios(same, base))
+            what = f"{text}: {name} with sealing / without"
+            if ceiling is None:
+                rows.append(shown(NAME, what, f"{ratio.median:.3f} ×", ratio.median, str(ratio.spread)))
+            else:
+                rows.append(ratio_at_most(NAME, what, ratio, ceiling))
+        rows.append(shown(NAME, f"{text}: the same in this run, with and without", _both(on, off)))
+    return rows
+
+
+def _mean(one: list[float], other: list[float]) -> list[float]:
+    """Return the mean of the two trials without sealing that stand before and after the one with it."""
+    return [(a + b) / 2 for a, b in zip(one, other, strict=True)]
+
+
+def _both(on: Sequence[Latency], off: Sequence[Latency]) -> str:
+    return "; ".join(
+        f"{name} {sorted(getattr(t, name) for t in on)[len(on) // 2]:,.0f}"
+        f" and {sorted(getattr(t, name) for t in off)[len(off) // 2]:,.0f} µs"
+        for name in ("p50", "p99")
+    )
+
+
+def _trial(infer: Infer, pace_s: float, count: int) -> Latency:
+    """Run ``count`` inferences, one every ``pace_s`` seconds or as fast as they go."""
+    inputs = [_npy(image(number)) for number in range(IMAGES)]
+    times: list[int] = []
+    start = time.perf_counter()
+    for number in range(count):
+        if pace_s and (left := start + number * pace_s - time.perf_counter()) > 0:
+            time.sleep(left)
+        raw = inputs[number % IMAGES]
+        began = time.perf_counter_ns()
+        infer(raw)
+        times.append(time.perf_counter_ns() - began)
+    return Latency.of(times)
+
+
+def _npy(tensor: bytes) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, np.frombuffer(tensor, np.uint8).reshape(1, SIDE, SIDE, 3))
+    return stream.getvalue()
+
+
+class _Device:
+    """One model, with the agent's path around it and without."""
+
+    def __init__(self, running: Running, loaded: LoadedModel, root: Path) -> None:
+        self._running = running
+        self._model = loaded
+        self._engine = Engine()
+        self._engine.activate(loaded, running.journal, None).result()
+        self._recorder = InferenceRecorder(
+            running.journal, log=running.log, secret=running.secret, config_digest=running.config.digest,
+            build=build_name(), plain_input=False, keeps=lambda: True,
+        )  # fmt: skip
+        (root / "list.txt").write_text("unused\n")
+        self._source = ListSource(identity.open_store(running.config), root / "list.txt")
+        self._taken = 0
+        self._waiting: deque[Any] = deque()
+
+    def bare(self, raw: bytes) -> None:
+        tensors = load_inputs(self._model.package.manifest, (raw,))
+        self._model.runner.run(tensors)
+
+    def sealed(self, pace_s: float, count: int) -> Latency:
+        found = _trial(self._infer, pace_s, count)
+        for ticket in self._waiting:
+            ticket.result()
+        self._waiting.clear()
+        self._running.sealer.wait_for(self._running.journal.size, SEAL_TIMEOUT_S)
+        return found
+
+    def _infer(self, raw: bytes) -> None:
+        self._taken += 1
+        also = self._source.note(Waiting(str(self._taken), b"", ()))
+        self._waiting.append(self._engine.run((raw,), lambda done: self._recorder.submit(done, also)))
+        while self._waiting and (self._waiting[0].done or len(self._waiting) > MAX_IN_FLIGHT):
+            self._waiting.popleft().result()
