@@ -28,7 +28,6 @@ INT_MIN: Final = -(1 << 64)
 INT_MAX: Final = (1 << 64) - 1
 
 _SCALARS = frozenset({int, bytes, str, bool, type(None)})
-_FIXED = _SCALARS - {int}
 _CONSTANTS = {20: False, 21: True, 22: None}
 _HEAD_SIZES = {24: 1, 25: 2, 26: 4, 27: 8}
 
@@ -142,8 +141,12 @@ def _is_ordered(keys: Iterable[object]) -> bool:
 
 
 def _rank(key: object) -> tuple[int, int, bytes]:
-    """Return what sorts a map key as its encoding would: major type, argument, content. ValueError for other types."""
+    """Return what sorts a map key as its encoding would: major type, argument, content. ValueError for other types.
+
+    UsageError ``cbor_int_range`` for an integer that no CBOR integer is.
+    """
     if type(key) is int:
+        _in_range(key)
         return (0, key, b"") if key >= 0 else (1, -1 - key, b"")
     if type(key) is str:
         text = key.encode()
@@ -162,11 +165,25 @@ def _ordered(value: object, depth: int) -> object:
         raise UsageError("cbor_too_deep", f"more than {MAX_DEPTH} arrays and maps inside each other")
     if isinstance(value, dict) and kind is dict:
         ordered = value if _has_order(value) else _rearranged(value)
-        moved = {key: _ordered(child, depth + 1) for key, child in ordered.items() if type(child) not in _FIXED}
+        moved = _moved(ordered.items(), depth)
         return ordered | moved if moved else ordered
     if isinstance(value, list | tuple) and (kind is list or kind is tuple):
-        return [child if type(child) in _FIXED else _ordered(child, depth + 1) for child in value]
+        moved = _moved(enumerate(value), depth)
+        return [moved.get(at, child) for at, child in enumerate(value)] if moved else value
     raise UsageError("cbor_type", f"{kind.__name__} has no encoding in this format")
+
+
+def _moved(children: Iterable[tuple[Any, object]], depth: int) -> dict[Any, object]:
+    """Return those children of a dict or list whose ordered form is another object."""
+    moved = {}
+    for place, child in children:
+        if type(child) is int:
+            _in_range(child)
+        elif type(child) not in _SCALARS:
+            ordered = _ordered(child, depth + 1)
+            if ordered is not child:
+                moved[place] = ordered
+    return moved
 
 
 def _rearranged(value: dict[Any, object]) -> dict[Any, object]:
@@ -179,9 +196,6 @@ def _rearranged(value: dict[Any, object]) -> dict[Any, object]:
 def _has_order(keys: Collection[object]) -> bool:
     """As ``_is_ordered``, for a value of our own: wrong keys are a UsageError."""
     try:
-        for key in keys:
-            if type(key) is int:
-                _in_range(key)
         return _is_ordered(keys)
     except UnicodeError as error:
         raise UsageError("cbor_utf8", "a map key holds a lone surrogate") from error
