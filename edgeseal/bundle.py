@@ -204,6 +204,10 @@ class Bundle:
             raise FormatError("input_digest", f"{name} holds other bytes")
         return data
 
+    def inputs(self) -> list[bytes]:
+        """Return the digests of the raw inputs here, sorted: names, not yet recomputed."""
+        return [bytes.fromhex(name.removeprefix("inputs/")) for name in self._under("inputs/")]
+
     def openings(self, log: bytes) -> Iterator[Opening]:
         """Yield the openings of a log's commitments. Raises ``opening_target`` too."""
         for name, _ in self._numbered(f"openings/{log.hex()}/"):

@@ -58,6 +58,7 @@ __all__ = [
     "Reexecution",
     "RegistryKey",
     "Verdict",
+    "refused",
     "verify",
 ]
 
@@ -90,6 +91,21 @@ def verify(
     """
     asked = check_asked(ask)
     return _Verification(bundle, trust, chain, asked, reexecuted or {}, progress or (lambda text: None)).run()
+
+
+def refused(ask: Iterable[str], error: FormatError) -> Verdict:
+    """Return the verdict on evidence that cannot be read as a whole: integrity fails with the reason, nothing else
+    is answered.
+    """
+    asked = check_asked(ask)
+    failure = Answer("failed", f"the bundle is refused: {error.message}", reason=error.code)
+    rest = Answer("not_answered", "the bundle is refused", reason=error.code)
+    questions = {question: failure if question == "integrity" else rest for question in asked}
+    failures = [("integrity", Failure(None, None, error.code, error.message))]
+    unanswered = [
+        (question, Unanswered(None, error.code, rest.detail)) for question in asked if question != "integrity"
+    ]
+    return Verdict(asked, questions, failures, unanswered, [], 0, 0, 0, refused=True)
 
 
 class _Verification:

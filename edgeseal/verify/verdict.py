@@ -174,7 +174,8 @@ class DeviceVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The whole answer to one bundle. ``asked`` are the questions that count for the exit code."""
+    """The whole answer to one bundle. ``asked`` are the questions that count for the exit code; ``refused`` says
+    that the bundle could not be read as a whole, which fails whatever was asked."""
 
     asked: tuple[str, ...]
     questions: dict[str, Answer]
@@ -184,12 +185,13 @@ class Verdict:
     records: int
     heads: int
     statements: int
+    refused: bool = False
 
     @property
     def exit_code(self) -> int:
         """0: all asked are ok; 2: something failed; 3: nothing failed and something asked is not answered."""
         said = {self.questions[question].answer for question in self.asked}
-        return EXIT_FAILED if FAILED in said else EXIT_NOT_ANSWERED if NOT_ANSWERED in said else EXIT_OK
+        return EXIT_FAILED if FAILED in said or self.refused else EXIT_NOT_ANSWERED if NOT_ANSWERED in said else EXIT_OK
 
     def as_json(self) -> dict[str, Any]:
         """Return the JSON object of format.md 16; bytes in lower-case hex."""

@@ -1,0 +1,1 @@
+"""Looking into what devices did: collect evidence, verify it, replay it, inspect it, report on it."""

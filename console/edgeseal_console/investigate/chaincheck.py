@@ -1,0 +1,227 @@
+"""What RPC endpoints say of a fleet log, believed only where the rules allow it (DESIGN: Verdicts; format.md 15).
+
+Steps of :func:`read_chain`:
+(1) without a chain in the trust file no endpoint is believed; (2) endpoints that the trust file names are believed,
+others only where two at different hosts say the same; (3) each serves the trusted chain; (4) the block read is
+final: `finalized` on a public chain, the newest on one the operator runs, which is ATTESTED whatever it says; (5)
+the contracts there have the trusted code; (6) the anchored head and the registry's keys are read at that block; (7)
+the bundle's anchor blocks are looked up: canonical, and not above the final block.
+Whatever two endpoints disagree about is believed of neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+from edgeseal.adapters.evm import Contract, EvmClient, Rejected
+from edgeseal.errors import EdgesealError, Unavailable
+from edgeseal.trust import OPERATOR, ChainTrust, Trust
+from edgeseal.verify.chain import ChainState, ChainView, Interval, RegistryKey
+
+ROLES: Final = ("device", "operator", "gateway", "publisher", "approver", "auditor")
+"""The registry's roles, in the order of its enum."""
+MAX_EVENTS: Final = 256
+"""Registry events read for one key."""
+MAX_KIDS: Final = 100_000
+
+_EVENTS: Final = ("KeyRegistered", "KeySuspended", "KeyReinstated", "KeyRevoked")
+_OPEN: Final = 2**64 - 1
+
+
+class Endpoint(Protocol):
+    """What is asked of a node; :class:`edgeseal.adapters.evm.EvmClient` is one."""
+
+    url: str
+
+    def chain_id(self) -> int:
+        """Return the chain id."""
+
+    def header(self, block: Any) -> Any:
+        """Return the header of a block (number, hash, timestamp), None if there is none."""
+
+    def code_hash(self, address: bytes, block: Any = ...) -> bytes:
+        """Return Keccak-256 of the code at an address."""
+
+    def call(self, to: bytes, data: bytes, block: Any = ...) -> bytes:
+        """Return what a call answers."""
+
+    def logs(self, addresses: Sequence[bytes], topics: Sequence[bytes | None], first: int, last: int) -> list[Any]:
+        """Return logs."""
+
+
+def read_chain(
+    trust: Trust | None,
+    urls: Sequence[str],
+    kids: Collection[bytes],
+    blocks: Collection[bytes],
+    connect: Callable[[str], Endpoint] = EvmClient,
+) -> ChainView:
+    """Return what may be believed of the chain: its state as far as the rules allow, and why the rest is not believed.
+
+    Args:
+        trust: the trust file's content.
+        urls: RPC endpoints to ask, in order.
+        kids: keys to look up in the registry.
+        blocks: hashes of the bundle's anchor blocks.
+        connect: makes an endpoint of a URL.
+
+    Never raises for what an endpoint says or fails to say: that is a problem in the view.
+    """
+    # (1)
+    if trust is None or trust.chain is None:
+        return _nothing("no_chain_trusted", "no trust file names a chain, so no RPC endpoint is believed")
+    chain = trust.chain
+    # (2)
+    named = [url for url in urls if url in chain.endpoints]
+    if named:
+        return _agreed(trust, [connect(url) for url in named], kids, blocks, "named in the trust file")
+    hosts = {urlsplit(url).netloc.lower(): url for url in reversed(urls)}
+    if len(hosts) < 2:
+        return _nothing(
+            "rpc_not_believed",
+            "one endpoint that the trust file does not name is believed in nothing: give two, or name it",
+        )
+    return _agreed(trust, [connect(url) for url in hosts.values()], kids, blocks, "independent, and both say so")
+
+
+def _nothing(reason: str, detail: str) -> ChainView:
+    return ChainView("no endpoint is believed", problems=((reason, detail),))
+
+
+def _agreed(
+    trust: Trust, endpoints: Sequence[Endpoint], kids: Collection[bytes], blocks: Collection[bytes], why: str
+) -> ChainView:
+    """Return what all endpoints say alike."""
+    chain = trust.chain
+    assert chain is not None
+    how = f"RPC {' and '.join(endpoint.url for endpoint in endpoints)}, {why}"
+    try:
+        # (3)
+        for endpoint in endpoints:
+            if endpoint.chain_id() != chain.id:
+                return _nothing("wrong_chain", f"{endpoint.url} serves another chain than {chain.id}")
+        # (4)
+        number = min(_final(endpoint, chain) for endpoint in endpoints)
+        headers = [endpoint.header(number) for endpoint in endpoints]
+        if any(header is None or header.hash != headers[0].hash for header in headers):
+            return _nothing("rpc_disagree", f"the endpoints name different blocks at {number}")
+        # (5)
+        for endpoint in endpoints:
+            problem = _code_problem(endpoint, chain, number)
+            if problem:
+                return _nothing(*problem)
+        # (6)
+        states = [_state(endpoint, trust, kids, headers[0]) for endpoint in endpoints]
+        if any(state != states[0] for state in states):
+            return _nothing("rpc_disagree", f"the endpoints report different state at block {number}")
+        # (7)
+        final = frozenset(
+            block for block in blocks if all(_canonical(endpoint, block, number) for endpoint in endpoints)
+        )
+    except EdgesealError as error:
+        return _nothing(error.code, f"the chain could not be read: {error.message}")
+    return ChainView(how, final, states[0])
+
+
+def _final(endpoint: Endpoint, chain: ChainTrust) -> int:
+    header = endpoint.header("latest" if chain.kind == OPERATOR else "finalized")
+    if header is None:
+        raise Unavailable("rpc_answer", f"{endpoint.url} names no final block")
+    return int(header.number)
+
+
+def _code_problem(endpoint: Endpoint, chain: ChainTrust, number: int) -> tuple[str, str] | None:
+    for what, address, code in (
+        ("fleet log contract", chain.fleet_log_contract, chain.fleet_log_code),
+        ("identity registry", chain.identity_registry, chain.registry_code),
+    ):
+        if address is None or code is None:
+            return "code_unknown", f"the trust file does not give the {what}'s address and code hash"
+        if endpoint.code_hash(address, number) != code:
+            return "code_mismatch", f"at {endpoint.url} the {what} has other code than the trusted one"
+    return None
+
+
+def _canonical(endpoint: Endpoint, block: bytes, final: int) -> bool:
+    header = endpoint.header(block)
+    if header is None or header.hash != block or header.number > final:
+        return False
+    same = endpoint.header(header.number)
+    return same is not None and same.hash == block
+
+
+def _state(endpoint: Endpoint, trust: Trust, kids: Collection[bytes], header: Any) -> ChainState:
+    chain = trust.chain
+    assert chain is not None and chain.fleet_log_contract is not None and chain.identity_registry is not None
+    fleet_log, registry = Contract("FleetLog"), Contract("IdentityRegistry")
+    call = fleet_log.encode("head", trust.fleet_log)
+    try:
+        size, root = fleet_log.decode_result("head", endpoint.call(chain.fleet_log_contract, call, header.number))
+    except Rejected:
+        raise Unavailable("log_unknown", "the contract does not know this fleet log") from None
+    keys = {}
+    for kid in list(kids)[:MAX_KIDS]:
+        found = _key(endpoint, registry, chain.identity_registry, trust.fleet_log, kid, header.number)
+        if found is not None:
+            keys[kid] = found
+    return ChainState(header.hash, header.number, header.timestamp, size, root, keys)
+
+
+def _key(
+    endpoint: Endpoint, registry: Contract, address: bytes, log: bytes, kid: bytes, number: int
+) -> RegistryKey | None:
+    try:
+        answer = endpoint.call(address, registry.encode("keyOf", log, kid), number)
+    except Rejected:
+        return None
+    role, status, last, start, until = registry.decode_result("keyOf", answer)
+    if not status or role >= len(ROLES):
+        return None
+    events = _events(endpoint, registry, address, log, kid, last)
+    if not events:
+        return RegistryKey(ROLES[role], (Interval(start, None if until == _OPEN else until, None),))
+    return RegistryKey(ROLES[role], intervals(events))
+
+
+def _events(
+    endpoint: Endpoint, registry: Contract, address: bytes, log: bytes, kid: bytes, block: int
+) -> list[tuple[str, dict[str, Any]]]:
+    """Return a key's events, oldest first: each names the block of the one before."""
+    topics = {registry.event_topic(name): name for name in _EVENTS}
+    found: list[tuple[str, dict[str, Any]]] = []
+    seen: set[int] = set()
+    while block and block not in seen and len(found) < MAX_EVENTS:
+        seen.add(block)
+        here = [entry.log for entry in endpoint.logs([address], [None, log, kid], block, block)]
+        decoded = [
+            (topics[entry.topics[0]], registry.decode_event(topics[entry.topics[0]], entry))
+            for entry in here
+            if entry.topics[0] in topics
+        ]
+        if not decoded:
+            break
+        found = decoded + found
+        block = int(decoded[0][1].get("prevBlock", 0))
+    return found
+
+
+def intervals(events: Iterable[tuple[str, dict[str, Any]]]) -> tuple[Interval, ...]:
+    """Return the validity that a key's registry events, oldest first, add up to: what was ended stays ended, and a
+    later, lower end also cuts earlier intervals."""
+    found: list[Interval] = []
+    for name, values in events:
+        if name in ("KeyRegistered", "KeyReinstated"):
+            found.append(Interval(int(values["from"]), None, None))
+            continue
+        until, ended_at = int(values["until"]), int(values["anchored"])
+        found = [_cut(interval, until, ended_at) for interval in found]
+    return tuple(found)
+
+
+def _cut(interval: Interval, until: int, ended_at: int) -> Interval:
+    if interval.until is not None and interval.until <= until:
+        return interval
+    earlier = ended_at if interval.ended_at is None else min(ended_at, interval.ended_at)
+    return Interval(interval.start, max(until, interval.start), earlier)

@@ -1,0 +1,344 @@
+"""``edgeseal collect``: a gateway's export and devices' own exports → one bundle.
+
+Nothing is believed here and nothing is checked but shape: who collects may not be who verifies. What a device shows
+beside what the gateway shows is kept, above all where the two differ: that is evidence.
+"""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Final
+
+from edgeseal import cbor, cose, segment
+from edgeseal.bundle import AnchorEvidence, Bundle, Item
+from edgeseal.bundlewriter import Writer
+from edgeseal.errors import EvidenceError, FormatError, Unavailable, UsageError
+from edgeseal.evmproof import verify_log
+from edgeseal.fleetlog_event import decode_anchored
+from edgeseal.head import SignedDeviceHead, SignedFleetHead
+from edgeseal.merkle import leaf_hash
+from edgeseal.receipt import Receipt
+from edgeseal.record import Header, decode_body
+from edgeseal_console.gateway import GatewayClient
+from edgeseal_console.investigate.opening import opened
+
+PAGE: Final = 1_024
+MAX_PAGE_BYTES: Final = 64 << 20
+MAX_FLEET_HEADS: Final = 4_000
+SIZES_AT_ONCE: Final = 200
+
+Say = Callable[[str], None]
+
+
+def run(args: Any) -> int:
+    """Collect from ``args.gateway`` and the bundles ``args.device`` into ``args.out``, a new .zip; print what is in it.
+
+    Raises UsageError ``out_exists``, Unavailable where the gateway is not there; the .zip appears whole or not at all.
+    """
+    out: Path = args.out
+    if out.exists():
+        raise UsageError("out_exists", f"{out} exists", "choose another name or remove it")
+    if not args.gateway and not args.device:
+        raise UsageError(
+            "nothing_to_collect", "neither a gateway nor a device's export is named", "give --gateway or --device"
+        )
+    draft = out.with_name(f".{out.name}.new")
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    try:
+        with ExitStack() as stack, zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+            exports = [stack.enter_context(opened(path)) for path in args.device]
+            client = None
+            if args.gateway:
+                made = GatewayClient(args.gateway, token_file=args.token_file, ca_file=args.ca_file)
+                client = stack.enter_context(made)
+            counts = Collection(client, exports, say).write(Writer(archive.writestr))
+        draft.rename(out)
+    except FormatError as error:
+        raise UsageError(error.code, f"a device's export cannot be read: {error.message}") from error
+    except OSError as error:
+        raise Unavailable("collect_failed", f"{error.filename or out}: {error.strerror}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    print(f"{out}: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
+    return 0
+
+
+@dataclass
+class Collection:
+    """One collection in progress. ``client`` None: devices' exports only."""
+
+    client: GatewayClient | None
+    exports: list[Bundle]
+    say: Say
+    counts: dict[str, int] = field(default_factory=dict)
+    _sizes: set[int] = field(default_factory=set)
+    _keys: dict[bytes, cose.PublicKey] = field(default_factory=dict)
+
+    def write(self, writer: Writer) -> dict[str, int]:
+        """Write the whole bundle; return what is in it, as counts."""
+        index = self.client.get("/v1/export/index") if self.client else {}
+        devices = [bytes.fromhex(device["log"]) for device in index.get("devices", [])]
+        own = {log: export for export in self.exports for log in export.logs()}
+        for log in sorted({*devices, *own}):
+            self._device(writer, log, own.get(log), log in devices)
+        self._statements(writer)
+        fleet_log = self._fleet(writer, index, sorted({*devices, *own}))
+        self._anchors(writer)
+        self._rest(writer)
+        writer.finish(fleet_log)
+        return self.counts
+
+    def _device(self, writer: Writer, log: bytes, own: Bundle | None, known: bool) -> None:
+        self.say(f"device log {log.hex()[:16]}…")
+        theirs = self._items(log) if known else iter(())
+        ours = (tuple(item) for _, items in own.records(log) for item in items) if own else iter(())
+        writer.records(log, self._watched(_merged(theirs, ours)))
+        heads = set(self._heads(log)) if known else set()
+        heads |= set(own.heads(log)) if own else set()
+        heads |= {raw for raw in self._evidence() if _head_log(raw) == log}
+        writer.heads(log, sorted(heads, key=_head_order))
+        self._count("device heads", len(heads))
+        if own:
+            writer.openings(log, own.openings(log))
+
+    def _watched(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Pass items on; note the fleet heads that records carry, so that consistency proofs to them can be fetched."""
+        for number, item in enumerate(items):
+            if item[0] == 0 and type(item[2]) is bytes:
+                self._note(number, item[1], item[2])
+            if number and number % 50_000 == 0:
+                self.say(f"  {number} records")
+            self._count("records")
+            yield item
+
+    def _note(self, number: int, header: bytes, body: bytes) -> None:
+        if number and b"command.received" not in header:
+            return
+        try:
+            kind = Header.decode(header).kind
+            fields = decode_body(kind, body) if kind in ("genesis", "command.received") else {}
+            if "fleet" in fields:
+                self._sizes.add(SignedFleetHead.decode(fields["fleet"]).head.size)
+            if "receipt" in fields:
+                self._sizes.add(Receipt.decode(fields["receipt"]).size)
+        except EvidenceError:
+            return  # the verifier says what is wrong with it
+
+    def _statements(self, writer: Writer) -> None:
+        self.say("fleet log")
+        found: dict[int, bytes] = {}
+        for export in reversed(self.exports):
+            found.update(export.statements())
+        found.update(self._gateway_statements())
+        writer.statements(sorted(found.items()))
+        self._count("statements", len(found))
+        receipts = list(dict.fromkeys(raw for export in self.exports for raw in export.receipts()))
+        for raw in receipts:
+            try:
+                self._sizes.add(Receipt.decode(raw).size)
+            except EvidenceError:
+                continue
+        writer.receipts(receipts)
+
+    def _gateway_statements(self) -> Iterator[tuple[int, bytes]]:
+        start = 0
+        while page := self._page("/v1/export/statements", {"from": start, "limit": PAGE}):
+            yield from ((position, raw) for position, raw in page)
+            start = page[-1][0] + 1
+
+    def _fleet(self, writer: Writer, index: dict[str, Any], logs: list[bytes]) -> bytes | None:
+        heads = {raw for export in self.exports for raw in export.fleet_heads()}
+        consistency: list[Any] = [entry for export in self.exports for entry in export.consistency()]
+        snapshots: list[dict[str, Any]] = []
+        if self.client:
+            sizes = {anchor["size"] for anchor in index["anchors"]} | {
+                snapshot["size"] for snapshot in index["snapshots"]
+            }
+            kept = sorted({index["size"], *sorted(sizes)[-MAX_FLEET_HEADS:]})
+            known = self._known_heads([size for size in sorted({*kept, *self._sizes}) if size <= index["size"]])
+            heads |= {raw for _, raw in known}
+            consistency += self._consistency([size for size, _ in known])
+            snapshots = self._snapshots(index, logs)
+        first = bytes.fromhex(index["fleet_log"]) if index else _log_of(heads)
+        writer.fleet(first or bytes(32), sorted(heads, key=_fleet_order), consistency, snapshots)
+        self._count("fleet heads", len(heads))
+        return first
+
+    def _known_heads(self, sizes: list[int]) -> list[tuple[int, bytes]]:
+        """Return (size, head) of those sizes at which the gateway has a signed head: a device may have been shown
+        others.
+        """
+        found: list[tuple[int, bytes]] = []
+        for size in sizes:
+            page = self._page("/v1/export/fleet-heads", {"from": size, "limit": 1})
+            if page and SignedFleetHead.decode(page[0]).head.size == size:
+                found.append((size, page[0]))
+        return found
+
+    def _consistency(self, sizes: list[int]) -> list[Any]:
+        found: list[Any] = []
+        for start in range(0, max(len(sizes) - 1, 0), SIZES_AT_ONCE):
+            some = sizes[start : start + SIZES_AT_ONCE + 1]
+            if len(some) > 1:
+                found += self._page("/v1/export/consistency", {"sizes": ",".join(map(str, some))})
+        return found
+
+    def _snapshots(self, index: dict[str, Any], logs: list[bytes]) -> list[dict[str, Any]]:
+        anchored = [entry["pos"] for entry in index["snapshots"] if entry["anchored"]]
+        positions = [entry["pos"] for entry in index["snapshots"] if entry["pos"] < index["size"]]
+        if not positions:
+            return []
+        kids = [device["kid"] for device in index["devices"]]
+        subs = [index["fleet_log"], *(log.hex() for log in logs), *kids]
+        found: list[dict[str, Any]] = []
+        for start in range(0, len(subs), SIZES_AT_ONCE):
+            query = [
+                ("pos", max(anchored or positions)),
+                *(("sub", sub) for sub in subs[start : start + SIZES_AT_ONCE]),
+            ]
+            found += self._page("/v1/export/snapshots", query)
+        return found
+
+    def _anchors(self, writer: Writer) -> None:
+        found = {(a.block, a.log): a for export in self.exports for a in export.anchors()}
+        start = 0
+        while page := self._page("/v1/export/anchors", {"from": start, "limit": 64}):
+            for fields in page:
+                anchor = AnchorEvidence.decode(cbor.encode(fields))
+                found[(anchor.block, anchor.log)] = anchor
+                start = max(start, _anchored_size(anchor) + 1)
+        for anchor in found.values():
+            writer.anchor(anchor)
+        self._count("anchors", len(found))
+
+    def _rest(self, writer: Writer) -> None:
+        for fields in self._page("/v1/export/keys", {}):
+            key = cose.PublicKey.decode(cbor.encode(fields))
+            self._keys[key.kid] = key
+        for export in self.exports:
+            self._keys.update({key.kid: key for key in export.public_keys()})
+        for _, key in sorted(self._keys.items()):
+            writer.key(key)
+        packages = {digest: export.package(digest) for export in self.exports for digest in export.packages()}
+        if self.client:
+            for entry in self.client.get("/v1/packages")["packages"]:
+                digest = bytes.fromhex(entry["digest"])
+                packages[digest] = self._page(f"/v1/packages/{entry['digest']}", {})
+        for digest, files in sorted(packages.items()):
+            writer.package(digest, files)
+        self._count("model packages", len(packages))
+        written: set[bytes] = set()
+        for export in self.exports:
+            for digest in export.inputs():
+                data = export.input(digest)
+                if digest not in written and data is not None:
+                    written.add(writer.input(data))
+        self._count("inputs", len(written))
+
+    def _items(self, log: bytes) -> Iterator[Item]:
+        start = 0
+        while self.client:
+            page = self._page(f"/v1/export/records/{log.hex()}", {"from": start, "limit": PAGE})
+            if type(page) is not dict or not page.get("items"):
+                return
+            yield from (tuple(item) for item in page["items"])
+            start += len(page["items"])
+
+    def _heads(self, log: bytes) -> Iterator[bytes]:
+        start = 0
+        while page := self._page(f"/v1/export/heads/{log.hex()}", {"from": start, "limit": PAGE}):
+            yield from page
+            start = SignedDeviceHead.decode(page[-1]).head.size + 1
+
+    def _evidence(self) -> Iterator[bytes]:
+        """Yield the signed device heads among the refused bytes that the gateway kept: the other sides of forks."""
+        start = 0
+        while page := self._page("/v1/export/evidence", {"from": start, "limit": PAGE}):
+            for entry in page:
+                yield from _heads_in(entry["bytes"])
+            start = int(page[-1].get("id", start + len(page) - 1)) + 1
+
+    def _page(self, path: str, query: Any) -> Any:
+        if self.client is None:
+            return []
+        try:
+            return cbor.decode(self.client.get_bytes(path, query), max_size=MAX_PAGE_BYTES, max_items=1 << 22)
+        except FormatError as error:
+            raise Unavailable("gateway_answer", f"{path}: {error.message}") from error
+
+    def _count(self, what: str, count: int = 1) -> None:
+        self.counts[what] = self.counts.get(what, 0) + count
+
+
+def _merged(theirs: Iterator[Item], ours: Iterator[Item]) -> Iterator[Item]:
+    """Yield position by position what shows most: a whole record before a header before a bare hash, the gateway's
+    where equal. Where the two are different records the device's own stands, under whose heads it must hold."""
+    for gateway, device in zip_longest(theirs, ours):
+        if gateway is None or device is None:
+            yield gateway or device
+        elif _leaf(gateway) != _leaf(device):
+            yield device
+        else:
+            yield min(gateway, device, key=lambda item: int(item[0]))
+
+
+def _leaf(item: Item) -> bytes:
+    return item[1] if item[0] == segment.BARE_LEAF else leaf_hash(item[1])
+
+
+def _heads_in(raw: bytes) -> list[bytes]:
+    for read in (SignedDeviceHead.decode, lambda data: segment.decode(data).head):
+        try:
+            return [read(raw).signed.raw]
+        except EvidenceError:
+            continue
+    return []
+
+
+def _head_log(raw: bytes) -> bytes | None:
+    try:
+        return SignedDeviceHead.decode(raw).head.log
+    except EvidenceError:
+        return None
+
+
+def _head_order(raw: bytes) -> tuple[int, bytes]:
+    try:
+        return SignedDeviceHead.decode(raw).head.size, raw
+    except EvidenceError:
+        return 0, raw
+
+
+def _fleet_order(raw: bytes) -> tuple[int, bytes]:
+    try:
+        return SignedFleetHead.decode(raw).head.size, raw
+    except EvidenceError:
+        return 0, raw
+
+
+def _log_of(heads: Iterable[bytes]) -> bytes | None:
+    for raw in heads:
+        try:
+            return SignedFleetHead.decode(raw).head.log
+        except EvidenceError:
+            continue
+    return None
+
+
+def _anchored_size(anchor: AnchorEvidence) -> int:
+    try:
+        proved = verify_log(
+            anchor.block, anchor.header, anchor.receipt, anchor.index, anchor.nodes, anchor.contract, anchor.log
+        )
+        return decode_anchored(proved.log).size
+    except EvidenceError as error:
+        raise Unavailable("gateway_answer", f"an anchor that proves nothing: {error.message}") from error

@@ -1,0 +1,110 @@
+"""``edgeseal verify``: a bundle, what to trust, perhaps a chain → answers, one line a question, and an exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgeseal.bundle import Bundle
+from edgeseal.errors import FormatError, UsageError
+from edgeseal.trust import Trust
+from edgeseal.verify import QUESTIONS, ChainView, Reexecution, Verdict, refused, verify
+from edgeseal_console.investigate.escape import safe
+from edgeseal_console.investigate.opening import opened, read_trust
+
+_MARKS = {"ok": "ok    ", "failed": "FAILED", "not_answered": "  ?   "}
+
+
+def run(args: Any) -> int:
+    """Verify ``args.bundle`` with ``args.trust``, ``args.rpc``, ``args.ask``; print the verdict; return its exit code.
+
+    Raises UsageError for arguments, a bundle that is not there, or a trust file that cannot be read.
+    """
+    trust = read_trust(args.trust)
+    verdict = judge(args.bundle, trust, args.rpc, questions(args.ask), progress=progress_to_stderr(args.json))
+    print(json.dumps(verdict.as_json(), indent=1) if args.json else render(verdict, trust is not None))
+    return verdict.exit_code
+
+
+def judge(
+    path: Path,
+    trust: Trust | None,
+    rpc: Sequence[str] = (),
+    ask: Sequence[str] = QUESTIONS,
+    reexecuted: Mapping[bytes, Reexecution] | None = None,
+    progress: Any = None,
+) -> Verdict:
+    """Return the verdict on the bundle at ``path``; evidence that cannot be read at all is a verdict too
+    (``refused``).
+    """
+    try:
+        with opened(path) as bundle:
+            return verify(bundle, trust, _chain(bundle, trust, rpc), ask, reexecuted, progress)
+    except FormatError as error:
+        return refused(ask, error)
+
+
+def questions(ask: str | None) -> tuple[str, ...]:
+    """Return the questions of ``--ask a,b``; all of them where nothing is asked for in particular. Raises
+    UsageError.
+    """
+    if ask is None:
+        return QUESTIONS
+    wanted = tuple(word.strip() for word in ask.split(",") if word.strip())
+    unknown = [word for word in wanted if word not in QUESTIONS]
+    if unknown or not wanted:
+        raise UsageError(
+            "unknown_question",
+            f"no such question: {safe(', '.join(unknown) or ask)}",
+            f"ask for any of {', '.join(QUESTIONS)}",
+        )
+    return wanted
+
+
+def progress_to_stderr(quiet: bool) -> Any:
+    """Return what prints each step of a long run, where somebody is there to read it."""
+    if quiet or not sys.stderr.isatty():
+        return None
+    return lambda text: print(f"  … {text}", file=sys.stderr)
+
+
+def render(verdict: Verdict, trusted: bool) -> str:
+    """Return the verdict for people: a line a question, its ground, and why it is not answered."""
+    lines = [f"{verdict.records} records, {verdict.heads} device heads, {verdict.statements} fleet statements", ""]
+    for question, answer in verdict.questions.items():
+        ground = (
+            answer.reason if answer.answer != "ok" else "PROVED" if not answer.by else f"ATTESTED by {safe(answer.by)}"
+        )
+        lines.append(f"{_MARKS[answer.answer]}  {question:<18}  {safe(ground)}")
+        lines.append(f"        {safe(answer.detail)}")
+    for title, found in (("failures", verdict.failures), ("not answered", verdict.unanswered)):
+        if found:
+            lines += ["", f"{title}:"]
+            lines += [
+                f"  {question:<18}  {_place(entry)}{entry.reason}: {safe(entry.detail)}" for question, entry in found
+            ]
+    if not trusted:
+        lines += [
+            "",
+            "No --trust file: keys are known by thumbprint only. Take one from whoever you trust, not from "
+            "this bundle's author.",
+        ]
+    return "\n".join(lines)
+
+
+def _place(entry: Any) -> str:
+    log = f"log {entry.log.hex()[:16]}…" if entry.log else "fleet log"
+    seq = getattr(entry, "seq", None)
+    return f"{log}{f', at {seq}' if seq is not None else ''}  "
+
+
+def _chain(bundle: Bundle, trust: Trust | None, rpc: Sequence[str]) -> ChainView | None:
+    if not rpc:
+        return None
+    from edgeseal_console.investigate.chaincheck import read_chain  # loads web3: only when a chain is asked
+
+    kids = [key.kid for key in bundle.public_keys()]
+    return read_chain(trust, rpc, kids, [anchor.block for anchor in bundle.anchors()])
