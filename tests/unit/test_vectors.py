@@ -31,6 +31,7 @@ from edgeseal.bundle import Bundle
 from edgeseal.container import MemorySource, ZipSource
 from edgeseal.cose import PublicKey
 from edgeseal.errors import EvidenceError
+from edgeseal.model import decode_package, encode_package, package_digest, parse_package
 from edgeseal.pack import Pack, fleet_log_id
 from edgeseal.receipt import Receipt
 from edgeseal.statements.command import Command
@@ -256,6 +257,18 @@ def opening_logs(files: Mapping[str, bytes]) -> set[bytes]:
     return {bytes.fromhex(name.split("/")[1]) for name in files if name.startswith("openings/")}
 
 
+def run_package(given: Input) -> Any:
+    package = parse_package(given["files"])
+    assert package_digest(given["files"]) == package.digest
+    return {"digest": package.digest, "model_digest": package.model_digest, "name": package.manifest.name}
+
+
+def run_package_archive(given: Input) -> Any:
+    files = decode_package(given)
+    assert encode_package(files) == given
+    return {"files": files}
+
+
 def run_trust(given: Input) -> Any:
     found = trust.parse(given["text"].encode() if "text" in given else given["bytes"])
     assert trust.parse(trust.render(found)) == found
@@ -284,6 +297,8 @@ RUNNERS: dict[str, Callable[[Input], Any]] = {
     "message": run_message,
     "opening": run_opening,
     "pack": run_pack,
+    "package": run_package,
+    "package-archive": run_package_archive,
     "receipt": run_receipt,
     "record": run_record,
     "record-header": run_record_header,
