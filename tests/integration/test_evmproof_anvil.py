@@ -22,6 +22,9 @@ from edgeseal.evmproof import (
     decode_header,
     encode_header,
     encode_receipt,
+    keccak256,
+    rlp,
+    trie,
     verify_log,
 )
 from edgeseal.fleetlog_event import ANCHORED_TOPIC, Anchored, decode_anchored
@@ -157,3 +160,18 @@ def test_every_transaction_of_a_mined_block(rpc: Rpc) -> None:
         assert decode_anchored(found.log) == Anchored(LOG_ID, index, ROOT, KID, 0)
         assert found.header.number == int(block["number"], 16)
         assert found.header.timestamp == int(block["timestamp"], 16)
+
+
+def test_an_account_under_the_state_root(rpc: Rpc) -> None:
+    """eth_getProof, checked by the same trie code: the key is the hash of the address, the value its account."""
+    account = rpc("eth_accounts")[0]
+    deployment = rpc("eth_sendTransaction", {"from": account, "data": "0x" + emitter().hex(), "gas": hex(500_000)})
+    mined = receipt_of(rpc, deployment)
+    header = decode_header(header_bytes(rpc("eth_getBlockByNumber", mined["blockNumber"], False)))
+    found = rpc("eth_getProof", mined["contractAddress"], [], mined["blockNumber"])
+    numbers = [rlp.encode_integer(int(found[name], 16)) for name in ("nonce", "balance")]
+    value = rlp.encode([*numbers, raw(found["storageHash"]), raw(found["codeHash"])])
+    nodes = [raw(node) for node in found["accountProof"]]
+    key = keccak256(raw(mined["contractAddress"]))
+    trie.verify_inclusion(header.state_root, key, value, nodes)
+    assert raw(found["codeHash"]) == keccak256(raw(rpc("eth_getCode", mined["contractAddress"], "latest")))
