@@ -8,7 +8,6 @@ import secrets
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +73,7 @@ def create(config: Config, keyset_file: Path) -> dict[str, Any]:
     with database.read() as connection:
         decided = fleetlog.unsigned_head(connection, profile.fleet_log)
     assert decided is not None
-    signature = signer.sign(sha256(decided.unsigned.to_be_signed).digest())
+    signature = signer.sign(decided.unsigned.to_be_signed)
     with database.write() as connection:
         fleetlog.set_signature(connection, decided.head.size, signature)
     database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Final, Protocol
 
 from edgeseal import cose, statements
@@ -26,12 +25,12 @@ MAX_BATCH: Final = 512
 
 
 class Signer(Protocol):
-    """The gateway key. ``sign`` takes a 32-byte SHA-256 digest and returns 64 bytes r ‖ s, low-S; may block."""
+    """The gateway key, in a token: :class:`edgeseal.adapters.pkcs11.Pkcs11Signer` is one."""
 
     public_key: cose.PublicKey
 
-    def sign(self, digest: bytes) -> bytes:
-        """Return the signature; raises Unavailable when the token does not answer."""
+    def sign(self, message: bytes) -> bytes:
+        """Return the ES256 signature of ``message``, 64 bytes r ‖ s, low-S, checked; may block; raises Unavailable."""
         ...
 
 
@@ -96,7 +95,7 @@ class Sequencer:
             raise InvariantBroken(
                 "gateway_key", f"the head of size {decided.head.size} was decided for another gateway key"
             )
-        signature = self._signer.sign(sha256(decided.unsigned.to_be_signed).digest())
+        signature = self._signer.sign(decided.unsigned.to_be_signed)
         with self._database.write() as connection:
             fleetlog.set_signature(connection, decided.head.size, signature)
         # Durable: the signed head. A restart finds it signed; receipts are made from it again as often as needed.
@@ -167,7 +166,7 @@ class Sequencer:
 def sign_statement(signer: Signer, content: statements.Content) -> Statement:
     """Return ``content`` as a statement signed by the gateway key. Raises what the signer raises."""
     unsigned = statements.prepare(content, signer.public_key.kid)
-    return statements.decode(unsigned.assemble(signer.sign(sha256(unsigned.to_be_signed).digest())))
+    return statements.decode(unsigned.assemble(signer.sign(unsigned.to_be_signed)))
 
 
 def found_log(connection: sqlite3.Connection, signer: Signer, log: bytes, keyset: Statement) -> None:

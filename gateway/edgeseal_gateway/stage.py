@@ -58,20 +58,20 @@ class Stage(threading.Thread):
             try:
                 rest = self._step()
             except InvariantBroken as error:
-                self._stop(error)
+                self._give_up(error)
             except EdgesealError as error:
                 _log.warning("%s: %s", self.name, error)
                 self._board.say(self.name, error)
                 self._fate.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
             except BaseException as error:
-                self._stop(error)
+                self._give_up(error)
             else:
                 self._board.say(self.name, None)
                 pause = FIRST_PAUSE_S
                 if rest:
                     self._fate.wait(rest)
 
-    def _stop(self, error: BaseException) -> None:
+    def _give_up(self, error: BaseException) -> None:
         _log.critical("%s cannot go on: %s", self.name, error, exc_info=not isinstance(error, EdgesealError))
         self._fate.end(error)

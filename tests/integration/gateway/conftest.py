@@ -1,0 +1,22 @@
+"""Fixtures: a gateway on real parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgeseal_console.demo.parts import Broker, Chain
+from tests.integration.gateway.rig import Rig
+
+
+@pytest.fixture
+def rig(tmp_path: Path, broker: Broker, chain: Chain) -> Iterator[Rig]:
+    """A founded gateway, running."""
+    made = Rig(tmp_path, broker, chain)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.close()
