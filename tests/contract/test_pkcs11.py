@@ -189,6 +189,8 @@ def _sign_in_child(key: TokenKey, outcome: multiprocessing.SimpleQueue[str]) -> 
         outcome.put(error.code)
 
 
+# A fork of a process with threads is what is tested; Python 3.12 and later warn of any.
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_may_not_use_its_parents_token_and_a_spawned_one_may(
     signer: Pkcs11Signer, shared_key: TokenKey
 ) -> None:
