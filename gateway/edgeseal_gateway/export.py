@@ -156,13 +156,14 @@ def anchor_summary(connection: sqlite3.Connection, profile: NetworkProfile, one:
     }  # fmt: skip
 
 
-def proof(
-    connection: sqlite3.Connection, profile: NetworkProfile, device: Device, seq: int, covering: Any
-) -> dict[str, Any]:
+def proof(connection: sqlite3.Connection, profile: NetworkProfile, device: Device, seq: int) -> dict[str, Any]:
     """Return everything that leads from one record to a signed fleet head, and to an anchor if there is one.
 
-    ``covering`` is (device head, its position), as :func:`edgeseal_gateway.receipts.covering` finds it.
+    Raises UsageError ``not_sequenced`` when the record is under no head of the fleet log (yet).
     """
+    covering = devicelog.covering(connection, device.id, seq)
+    if covering is None:
+        raise UsageError("not_sequenced", f"record {seq} is not in the fleet log", "ask again in a moment")
     row, pos = covering
     ((_, item),) = devicelog.items(connection, device.id, seq, seq + 1)
     (leaf,) = devicelog.leaves(connection, device.id, seq, seq + 1)

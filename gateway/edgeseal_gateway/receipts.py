@@ -36,7 +36,7 @@ class Receipts:
         """Return receipts under a final anchor for devices whose newest head below it stands at ``after`` or later."""
         found = []
         for device in devices.every(connection):
-            leaf = newest_below(connection, device, anchor.size)
+            leaf = devicelog.newest_statement(connection, device.log, anchor.size)
             if leaf is not None and leaf.pos >= after:
                 found += self._under(connection, device, leaf, anchor)
         return found
@@ -45,10 +45,10 @@ class Receipts:
         """Return what a device that lacks receipts needs: the newest anchored one, and the newest pending one."""
         found = []
         anchor = anchors.newest_final(connection)
-        below = None if anchor is None else newest_below(connection, device, anchor.size)
+        below = None if anchor is None else devicelog.newest_statement(connection, device.log, anchor.size)
         if anchor is not None and below is not None:
             found += self._under(connection, device, below, anchor)
-        newest = newest_below(connection, device, fleetlog.size(connection))
+        newest = devicelog.newest_statement(connection, device.log, fleetlog.size(connection))
         head = None if newest is None else fleetlog.newest_head(connection, self._log, newest.pos + 1)
         if newest is not None and head is not None and newest != below:
             found.append(self._message(connection, device, newest, head, None))
@@ -74,15 +74,3 @@ class Receipts:
         receipt = fleetlog.receipt(connection, head, leaf.pos)
         start, path = self._told.path(connection, device, head.head.size)
         return ReceiptMessage(device.log, leaf.statement, receipt, start, path, anchor)
-
-
-def newest_below(connection: sqlite3.Connection, device: Device, size: int) -> fleetlog.Leaf | None:
-    """Return the newest of the device's heads in the fleet log at a position below ``size``."""
-    return fleetlog.last_of_subject(connection, device.log.hex(), DeviceHead.NAME, size)
-
-
-def covering(connection: sqlite3.Connection, device: Device, seq: int) -> tuple[devicelog.HeadRow, int] | None:
-    """Return the first head in the fleet log that covers record ``seq``, and its position."""
-    row = devicelog.first_sequenced(connection, device.id, seq)
-    leaf = None if row is None else fleetlog.by_digest(connection, row.digest)
-    return None if row is None or leaf is None else (row, leaf.pos)

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 from edgeseal import cbor, limits, merkle
 from edgeseal.errors import InvariantBroken
+from edgeseal.head import DeviceHead
+from edgeseal_gateway.store import fleetlog
 from edgeseal_gateway.store.database import LARGEST
 
 TILE: Final = 256
@@ -270,3 +272,15 @@ def patches_after(connection: sqlite3.Connection, after: int, limit: int) -> lis
     """Return (id, device, position, item) of patches stored after the one with id ``after``."""
     rows = connection.execute("SELECT id, dev, seq, item FROM patch WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
     return list(rows)
+
+
+def newest_statement(connection: sqlite3.Connection, log: bytes, size: int) -> fleetlog.Leaf | None:
+    """Return the newest of the log's heads in the fleet log at a position below ``size``."""
+    return fleetlog.last_of_subject(connection, log.hex(), DeviceHead.NAME, size)
+
+
+def covering(connection: sqlite3.Connection, dev: int, seq: int) -> tuple[HeadRow, int] | None:
+    """Return the first head in the fleet log that covers record ``seq``, and its position."""
+    row = first_sequenced(connection, dev, seq)
+    leaf = None if row is None else fleetlog.by_digest(connection, row.digest)
+    return None if row is None or leaf is None else (row, leaf.pos)

@@ -10,7 +10,6 @@ from edgeseal.errors import EvidenceError
 from edgeseal.network import NetworkProfile
 from edgeseal.statements.command import Command
 from edgeseal_gateway import export, intake
-from edgeseal_gateway.receipts import newest_below
 from edgeseal_gateway.store import anchors, devicelog, devices, fleetlog, guard, indexfile, keysets, orders, refusals
 from edgeseal_gateway.store.devices import Device
 
@@ -60,7 +59,7 @@ _STATES = (devices.ACTIVE, devices.FROZEN, devices.REVOKED, devices.CLOSED)
 
 def device(connection: sqlite3.Connection, index: sqlite3.Connection, one: Device) -> dict[str, Any]:
     """Return one device as the API shows it."""
-    leaf = newest_below(connection, one, fleetlog.size(connection))
+    leaf = devicelog.newest_statement(connection, one.log, fleetlog.size(connection))
     model = indexfile.model(index, one.id)
     return {
         "log": one.log.hex(), "kid": one.key.kid.hex(), "x": one.key.x.hex(), "y": one.key.y.hex(), "name": one.name,
@@ -78,7 +77,7 @@ def device(connection: sqlite3.Connection, index: sqlite3.Connection, one: Devic
 def _anchored_size(connection: sqlite3.Connection, one: Device) -> int:
     """Return how many of the device's records are under a final anchor."""
     final = anchors.newest_final(connection)
-    leaf = None if final is None else newest_below(connection, one, final.size)
+    leaf = None if final is None else devicelog.newest_statement(connection, one.log, final.size)
     row = None if leaf is None else devicelog.head_by_digest(connection, one.id, leaf.digest)
     return 0 if row is None else row.size
 

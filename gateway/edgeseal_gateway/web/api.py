@@ -22,7 +22,7 @@ from edgeseal.errors import EdgesealError, EvidenceError, InvariantBroken, Unava
 from edgeseal.model import MODEL_LIMITS, decode_package, parse_package
 from edgeseal.network import NetworkProfile
 from edgeseal.pack import Pack
-from edgeseal_gateway import export, intake, receipts
+from edgeseal_gateway import export, intake
 from edgeseal_gateway.board import Board
 from edgeseal_gateway.store import devices, fleetlog, orders
 from edgeseal_gateway.store.database import Database
@@ -220,10 +220,7 @@ class Api:
         seq = min(int(request.path_params["seq"]), 1 << 62)
         with self._parts.database.read() as connection:
             one = self._device(connection, request)
-            covering = receipts.covering(connection, one, seq)
-            if covering is None:
-                raise UsageError("not_sequenced", f"record {seq} is not in the fleet log", "ask again in a moment")
-            return JSONResponse(export.proof(connection, self._parts.profile, one, seq, covering))
+            return JSONResponse(export.proof(connection, self._parts.profile, one, seq))
 
     # ---- Packages ------------------------------------------------------------------------------------------------
 
