@@ -1,6 +1,6 @@
 """The other side of an agent, in memory: a gateway that checks what a device sends as strictly as the format says.
 
-It holds no network: ``handle`` takes a topic and a payload and returns what to send back. Tests let it forget, refuse or lie.
+It holds no network: ``handle`` takes a topic and a payload and returns the answers. Tests let it forget, refuse or lie.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from edgeseal import cbor, commitment
 from edgeseal.errors import EdgesealError, EvidenceError, Unavailable
 from edgeseal.messages import CommandMessage, KeysetMessage
 from edgeseal_agent import authority
-from edgeseal_agent.authority import Audience, KeysetMissing, Order, ProofMissing
+from edgeseal_agent.authority import Audience, Included, KeysetMissing, Order, ProofMissing
 from edgeseal_agent.beliefs import Beliefs
 from edgeseal_agent.inference import keep_opening
 from edgeseal_agent.journal import Journal
@@ -134,14 +134,15 @@ class Commands:
     def receive(self, message: CommandMessage) -> None:
         """Judge one command. It is queued to be obeyed, refused with a record, held back, or known already."""
         digest = sha256(message.command).digest()
+        audience = Audience(self._beliefs.log, self._groups, self._taken)
+        # The fleet head it came under is worth believing whatever becomes of the command: the next proof starts there.
+        included = self._include(message)
         if digest in self._known:
             return
-        audience = Audience(self._beliefs.log, self._groups, self._taken)
-        position: int | None = None
         try:
             command = authority.check_origin(self._beliefs.view, audience, message.command)
-            included = self._beliefs.include(message.command, message.receipt, message.start, message.path)
-            position = included.position
+            if isinstance(included, Exception):
+                raise included
             order = authority.check_order(
                 audience, command, message.command, included, message.salt, message.args, self._wall_ms()
             )
@@ -152,9 +153,16 @@ class Commands:
         except ProofMissing:
             self._ask()
         except EvidenceError as error:
+            position = None if isinstance(included, Exception) else included.position
             self._refuse(message.command, digest, position, error)
         else:
             self._accept(order, message)
+
+    def _include(self, message: CommandMessage) -> Included | EvidenceError | ProofMissing:
+        try:
+            return self._beliefs.include(message.command, message.receipt, message.start, message.path)
+        except (EvidenceError, ProofMissing) as error:
+            return error
 
     def _accept(self, order: Order, message: CommandMessage) -> None:
         position, command = order.included.position, order.command

@@ -73,9 +73,7 @@ class Bench:
             "genesis",
             {"device": "cam-1", "epoch": 1, "prev": None, "root": pack.root.kid, "home": pack.log, "fleet": pack.head},
         )
-        self.journal.append(
-            "key.bound", {"key": self.key.public.point, "keyset": [1, sha256(pack.keyset).digest()]}
-        )
+        self.journal.append("key.bound", {"key": self.key.public.point, "keyset": [1, sha256(pack.keyset).digest()]})
         self.sealer.wait_for(2, 60)
         with closing(self.store.reader()) as connection:
             genesis = connection.execute("SELECT header FROM records WHERE seq = 0").fetchone()[0]

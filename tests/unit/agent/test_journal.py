@@ -1,10 +1,11 @@
-"""The journal: positions in the order of calls, one encoding, durable when acknowledged, heads where the policy says."""
+"""The journal: positions in the order of calls, one encoding, durable when acknowledged, heads as the policy says."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 import threading
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -143,7 +144,7 @@ def test_large_records_never_outgrow_a_segment(make_bench: MakeBench) -> None:
     for ticket in tickets:
         ticket.result(60)
     sizes = [head.size for head in heads(bench)]
-    assert max(b - a for a, b in zip(sizes, sizes[1:], strict=False)) <= 13
+    assert max(b - a for a, b in pairwise(sizes)) <= 13
 
 
 def test_acknowledgements_name_what_is_stored(bench: Bench) -> None:

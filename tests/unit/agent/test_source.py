@@ -1,0 +1,168 @@
+"""Sources: every input once, whatever was under way when the process ended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edgeseal.errors import FormatError, UsageError
+from edgeseal_agent.source import FolderSource, ListSource, Source, Waiting
+
+from .conftest import Bench
+
+
+def folder(bench: Bench, base: Path, settle_ms: int = 0) -> FolderSource:
+    def forget(source: str, names: list[str]) -> None:
+        rows = [(source, name) for name in names]
+        bench.journal.execute(lambda c: c.executemany("DELETE FROM taken WHERE source = ? AND name = ?", rows)).result()
+
+    return FolderSource(bench.store, base / "in", base / "done", base / "failed", settle_ms, forget)
+
+
+def record(bench: Bench, source: Source, item: Waiting, ok: bool = True) -> None:
+    """Make the record of one input durable, and no more."""
+    bench.journal.append("state", {"name": "input", "pub": {}}, source.note(item, ok))
+
+
+def drop(base: Path, name: str, data: bytes = b"x") -> Path:
+    path = base / "in" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_files_come_oldest_first_and_move_when_they_are_recorded(bench: Bench, tmp_path: Path) -> None:
+    source = folder(bench, tmp_path)
+    for place, name in enumerate(("c", "a", "b")):
+        os.utime(drop(tmp_path, name, name.encode()), ns=(place, place))
+    items = source.waiting()
+    assert [item.name for item in items] == ["c", "a", "b"]
+    assert [item.read() for item in items] == [(b"c",), (b"a",), (b"b",)]
+    assert source.waiting() == []  # given once
+    for item in items:
+        record(bench, source, item)
+        source.settle(item, item.name != "b")
+    assert (names(tmp_path / "in"), names(tmp_path / "done"), names(tmp_path / "failed")) == ([], ["a", "c"], ["b"])
+    assert bench.rows("SELECT count(*) FROM taken") == [(0,)]
+
+
+def test_a_crash_before_the_record_gives_the_file_again(bench: Bench, tmp_path: Path) -> None:
+    drop(tmp_path, "a")
+    assert [item.name for item in folder(bench, tmp_path).waiting()] == ["a"]
+    assert [item.name for item in folder(bench, tmp_path).waiting()] == ["a"]
+
+
+@pytest.mark.parametrize("ok", [True, False])
+def test_a_crash_after_the_record_only_moves_the_file(bench: Bench, tmp_path: Path, ok: bool) -> None:
+    drop(tmp_path, "a")
+    source = folder(bench, tmp_path)
+    (item,) = source.waiting()
+    record(bench, source, item, ok)
+    after = folder(bench, tmp_path)
+    assert after.waiting() == [] and names(tmp_path / ("done" if ok else "failed")) == ["a"]
+    assert bench.rows("SELECT count(*) FROM taken") == [(0,)]
+
+
+def test_a_crash_after_the_move_forgets_the_note(bench: Bench, tmp_path: Path) -> None:
+    path = drop(tmp_path, "a")
+    source = folder(bench, tmp_path)
+    (item,) = source.waiting()
+    record(bench, source, item)
+    path.rename(tmp_path / "done" / "a")
+    assert folder(bench, tmp_path).waiting() == []
+    assert bench.rows("SELECT count(*) FROM taken") == [(0,)]
+
+
+def test_the_same_name_again_is_a_new_input(bench: Bench, tmp_path: Path) -> None:
+    source = folder(bench, tmp_path)
+    for _ in range(3):
+        drop(tmp_path, "a.png")
+        (item,) = source.waiting()
+        record(bench, source, item)
+        source.settle(item, True)
+    assert names(tmp_path / "done") == ["a.png", "a~2.png", "a~3.png"]
+
+
+def test_a_new_file_under_a_noted_name_is_not_taken_for_the_old_one(bench: Bench, tmp_path: Path) -> None:
+    source = folder(bench, tmp_path)
+    old = drop(tmp_path, "a", b"old")
+    (item,) = source.waiting()
+    record(bench, source, item)
+    old.rename(tmp_path / "done" / "a")  # then the crash; and while the agent is down the same name comes again
+    drop(tmp_path, "a", b"new")
+    (again,) = folder(bench, tmp_path).waiting()
+    assert again.read() == (b"new",)
+
+
+def test_files_still_being_written_are_left_alone(bench: Bench, tmp_path: Path) -> None:
+    source = folder(bench, tmp_path, settle_ms=3_600_000)
+    drop(tmp_path, "growing")
+    assert source.waiting() == [] and source.expecting
+    quick = folder(bench, tmp_path)
+    for name in (".hidden", "a.part", "b.tmp"):
+        drop(tmp_path, name)
+    assert [item.name for item in quick.waiting()] == ["growing"]
+    assert not quick.expecting
+
+
+def test_a_folder_of_files_is_one_input(bench: Bench, tmp_path: Path) -> None:
+    source = folder(bench, tmp_path)
+    drop(tmp_path, "case/1.npy", b"second")
+    drop(tmp_path, "case/0.npy", b"first")
+    (tmp_path / "in" / "empty").mkdir()
+    (item,) = source.waiting()
+    assert item.read() == (b"first", b"second")
+    record(bench, source, item)
+    source.settle(item, True)
+    assert names(tmp_path / "done" / "case") == ["0.npy", "1.npy"]
+
+
+def test_names_that_are_not_utf8_are_left_alone(bench: Bench, tmp_path: Path) -> None:
+    source = folder(bench, tmp_path)
+    os.close(os.open(os.fsencode(tmp_path / "in") + b"/\xff", os.O_CREAT, 0o600))
+    assert source.waiting() == []
+
+
+@pytest.mark.parametrize(("done", "failed"), [("in", "failed"), ("in/done", "failed"), ("done", "in/x")])
+def test_folders_inside_the_watched_one_are_refused(bench: Bench, tmp_path: Path, done: str, failed: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        FolderSource(bench.store, tmp_path / "in", tmp_path / done, tmp_path / failed, 0, lambda source, names: None)
+    assert caught.value.code == "source_folder"
+
+
+Lines = Callable[[str], Path]
+
+
+def test_a_list_is_taken_line_by_line_and_once(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "two").mkdir()
+    for name in ("a", "b c", "two/0", "two/1"):
+        (tmp_path / name).write_bytes(name.encode())
+    path = tmp_path / "list"
+    path.write_text("# inputs\na\n\n'b c'  a\ntwo\nmissing\n\"unclosed\n")
+    source = ListSource(bench.store, path)
+    items = source.waiting()
+    assert [item.name for item in items] == ["2", "4", "5", "6", "7"]
+    assert [item.read() for item in items[:3]] == [(b"a",), (b"b c", b"a"), (b"two/0", b"two/1")]
+    for item, code in zip(items[3:], ("input_unreadable", "input_count"), strict=True):
+        with pytest.raises(FormatError) as caught:
+            item.read()
+        assert caught.value.code == code
+    assert not source.expecting
+    for item in items[:2]:
+        record(bench, source, item)
+    assert [item.name for item in ListSource(bench.store, path).waiting()] == ["5", "6", "7"]
+    path.write_text("a\n")  # another list
+    assert [item.name for item in ListSource(bench.store, path).waiting()] == ["1"]
+
+
+def test_a_list_that_is_not_there_says_so(bench: Bench, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        ListSource(bench.store, tmp_path / "none")
+    assert caught.value.code == "source_list"
