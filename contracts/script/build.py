@@ -17,12 +17,14 @@ test failed or a file is not current, 4 a tool is missing (what to do is printed
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,15 @@ MAX_RUNTIME = 24_576  # EIP-170
 
 class Failure(Exception):
     """A step did not hold; the message says which and why."""
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Waits until no other run of this script works in the same output folders."""
+    (CONTRACTS / "cache").mkdir(exist_ok=True)
+    with (CONTRACTS / "cache" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def forge_binary() -> Path:
@@ -135,12 +146,12 @@ def step_artifacts(check: bool) -> None:
 
 def run_tests(evm: str) -> None:
     forge(evm, "build")  # tests deploy by name, which forge does not count as a reason to compile
-    forge(evm, "test", "--no-match-path", "test/gas/*")
+    forge(evm, "test")
 
 
 def step_gas(check: bool) -> None:
     forge("osaka", "build")
-    forge("osaka", "test", "--isolate", "--match-path", "test/gas/*", FORGE_SNAPSHOT_CHECK="true" if check else "false")
+    forge("osaka", "test", FOUNDRY_PROFILE="gas", FORGE_SNAPSHOT_CHECK="true" if check else "false")
     script("script/gas.py", check, "the gas table in contracts/README.md is not what was measured")
 
 
@@ -154,18 +165,19 @@ STEPS: dict[str, Callable[[bool], None]] = {
 }
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     parser.add_argument("steps", nargs="*", metavar="STEP", help=" ".join(STEPS))
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     unknown = set(options.steps) - set(STEPS)
     if unknown:
         parser.error(f"no such step: {' '.join(sorted(unknown))}")
     try:
-        for name, step in STEPS.items():
-            if not options.steps or name in options.steps:
-                step(options.check)
+        with alone():
+            for name, step in STEPS.items():
+                if not options.steps or name in options.steps:
+                    step(options.check)
     except Failure as failure:
         print(f"contracts: {failure}", file=sys.stderr)
         return 1

@@ -366,6 +366,8 @@ contract FleetLogAnchorTest is TestBase {
         anchor(OTHER_KEY, next(), path);
         (uint64 size, bytes32 root) = log.head(logId);
         assertTrue(size == N2 && root == root2, "the new key's head");
+        (, since,) = log.gatewayOf(logId);
+        assertEq(since, M, "since, after the new key's head");
     }
 
     function test_OnlyTheAdminChangesTheGatewayKey() public {
