@@ -93,6 +93,8 @@ class GatewayClient:
 def _refusal(path: str, status: int, data: bytes) -> Exception:
     try:
         answer = json.loads(data)
+        if status == 503 and "reasons" in answer:
+            return Unavailable("gateway_degraded", f"{path}: {', '.join(map(str, answer['reasons']))[:300]}")
         code, message, remedy = str(answer["code"]), str(answer["message"]), answer.get("remedy")
     except (ValueError, KeyError, TypeError, AttributeError):
         return Unavailable("gateway_answer", f"{path}: HTTP status {status}")
