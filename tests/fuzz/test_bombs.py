@@ -7,7 +7,7 @@ import pytest
 from edgeseal.errors import EvidenceError
 from edgeseal.limits import MAX_YAML
 from tests.fuzz.targets import Target, core, in_bundles, on_the_wire, targets
-from tests.fuzz.watch import alarm, peak_growth
+from tests.fuzz.watch import PeakMemory, alarm
 from tests.vectors.encoding import head
 from tests.vectors.zips import Member, archive
 
@@ -137,24 +137,26 @@ def inference_bombs() -> dict[str, bytes]:
 
 CBOR_TARGETS = core() | on_the_wire() | {name: target for name, target in in_bundles().items() if name != "zip"}
 ALL = targets()
+CBOR_BOMBS = cbor_bombs()
 
 
 def bounded(name: str, target: Target, bombs: dict[str, bytes]) -> None:
     """Each bomb is read or refused by name, within a second of processor time and 64 MB."""
+    memory = PeakMemory(name)
     for label, data in bombs.items():
-        with peak_growth(f"{name}, {label}"):
-            try:
-                with alarm():
-                    target.decode(data)
-            except EvidenceError as error:
-                assert error.code
-            except Exception as error:
-                pytest.fail(f"{name}, {label}: {error!r}")
+        try:
+            with alarm():
+                target.decode(data)
+        except EvidenceError as error:
+            assert error.code
+        except Exception as error:
+            pytest.fail(f"{name}, {label}: {error!r}")
+        memory.check(label)
 
 
 @pytest.mark.parametrize("name", CBOR_TARGETS)
 def test_cbor(name: str) -> None:
-    bounded(name, CBOR_TARGETS[name], cbor_bombs())
+    bounded(name, CBOR_TARGETS[name], CBOR_BOMBS)
 
 
 @pytest.mark.parametrize("name", ["rlp", "block-header", "tx-receipt", "event", "trie-node", "log-of-receipt"])

@@ -10,7 +10,7 @@ import pytest
 from edgeseal.errors import EvidenceError
 from tests.fuzz.mutation import mutated
 from tests.fuzz.targets import Target, targets
-from tests.fuzz.watch import alarm, peak_growth
+from tests.fuzz.watch import PeakMemory, alarm
 
 COUNT = 10_000
 TARGETS = targets()
@@ -21,8 +21,9 @@ def test_only_named_errors_come_out(name: str) -> None:
     target = TARGETS[name]
     noise = random.Random(f"edgeseal/{name}")
     accepts_or_names(name, target, target.seeds)
-    with peak_growth(name):
-        refused = accepts_or_names(name, target, (mutated(noise, target.seeds) for _ in range(COUNT)))
+    memory = PeakMemory(name)
+    refused = accepts_or_names(name, target, (mutated(noise, target.seeds) for _ in range(COUNT)))
+    memory.check()
     assert refused > COUNT // 10, "the inputs are hardly damaged"
 
 

@@ -31,15 +31,19 @@ def alarm() -> Iterator[None]:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
-@contextmanager
-def peak_growth(name: str) -> Iterator[None]:
-    """Fail when the body raises the process's resident memory, even for a moment, by more than ``GROWTH_KB``."""
-    gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")
-    before = _high_water_kb()
-    yield
-    growth = _high_water_kb() - before
-    assert growth <= GROWTH_KB, f"{name}: memory rose by {growth} KB"
+class PeakMemory:
+    """The process's highest resident memory since this was made, against what it was then."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        gc.collect()
+        Path("/proc/self/clear_refs").write_text("5")
+        self._before = _high_water_kb()
+
+    def check(self, label: str = "") -> None:
+        """Fail when memory rose, even for a moment, by more than ``GROWTH_KB``."""
+        growth = _high_water_kb() - self._before
+        assert growth <= GROWTH_KB, f"{self._name} {label}: memory rose by {growth} KB"
 
 
 def _high_water_kb() -> int:
