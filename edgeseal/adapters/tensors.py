@@ -18,6 +18,8 @@ from PIL import Image, UnidentifiedImageError
 from edgeseal.errors import FormatError
 from edgeseal.manifest import MODEL_LIMITS, Manifest, Preprocess, TensorSpec
 
+Image.preinit()  # the decoders, now: a sandboxed process may not be able to load them later
+
 MAX_INPUT: Final = MODEL_LIMITS.tensor + 8_192
 """Bytes of one raw input file: the largest tensor and a header."""
 MAX_NPY_HEADER: Final = 4_096

@@ -125,6 +125,7 @@ class _Verification:
         self._reexecuted = reexecuted
         self._progress = progress
         self._histories: dict[bytes, History] = {}
+        self._activated: frozenset[bytes] = frozenset()
         self._watchers: dict[bytes, tuple[Silence, Commands, Policy, Models]] = {}
 
     def run(self) -> Verdict:
@@ -205,7 +206,7 @@ class _Verification:
             judge_device(history, compared, view, self._histories)
             judge_existed_by(history, compared, view)
             judge_existed_after(history, compared, view)
-            judge_commands(history, commands, view, openings)
+            self._activated |= judge_commands(history, commands, view, openings)
 
     def _openings(self, log: bytes, wanted: set[int]) -> dict[tuple[int, str], Opening]:
         """Return the openings of commands' arguments; those of inferences are replay's to use."""
@@ -240,6 +241,7 @@ class _Verification:
             sum(history.records for history in self._histories.values()),
             sum(len(history.heads) for history in self._histories.values()),
             view.fleet.statements if view else 0,
+            activated=self._activated,
         )
 
     def _answer(self, cases: Cases, question: str) -> Answer:

@@ -108,34 +108,42 @@ class Commands:
             )
 
 
-def judge_commands(history: History, commands: Commands, view: View, openings: dict[tuple[int, str], Opening]) -> None:
+def judge_commands(
+    history: History, commands: Commands, view: View, openings: dict[tuple[int, str], Opening]
+) -> frozenset[bytes]:
     """Answer command_authority, for each command taken: (1) the newest keyset below its position lets its signer
     order this; (2) tenant and audience are this device's; (3) its place in the fleet log is proved; (4) it stands
     above the enrolment and every earlier command; (5) it had not expired; (6) its arguments open where they are
-    here; then (7) no command to this device was passed over."""
+    here; then (7) no command to this device was passed over.
+
+    Returns the packages that commands without any fault activated.
+    """
+    activated: set[bytes] = set()
     case = history.cases["command_authority"]
     if history.holes:
         case.leave_open("records_missing", "records are missing, commands could be among them")
     if not history.records:
         case.leave_open("no_records", "the bundle holds no record of this log")
-        return
+        return frozenset()
     found = enrolment_of(history, view)
     if found is None and commands.taken:
         case.leave_open("not_enrolled", "no enrolment is shown, so this device's audiences are not known")
-        return
+        return frozenset()
     last = found[0] if found else 0
     for taken in sorted(commands.taken.values(), key=lambda taken: taken.seq):
-        _judge_one(history, taken, view, found[1] if found else None, last, openings, case)
+        package = _judge_one(history, taken, view, found[1] if found else None, last, openings, case)
+        activated |= {package} if package is not None else set()
         last = max(last, taken.position)
     if found and commands.taken:
         _judge_withheld(history, commands, view, found, case)
     if not commands.taken:
         case.prove("no command was taken")
-        return
+        return frozenset()
     ground = view.ground_at(last)
     case.stand(
         ground.ground, ground.by, f"{len(commands.taken)} commands taken, each by an authorised operator, in its place"
     )
+    return frozenset(activated)
 
 
 def _judge_one(
@@ -146,8 +154,10 @@ def _judge_one(
     last: int,
     openings: dict[tuple[int, str], Opening],
     case: Case,
-) -> None:
+) -> bytes | None:
+    """Judge one command; return the package that it validly activates, None for any other."""
     command, seq, position = taken.command, taken.seq, taken.position
+    faults = len(case.failures) + case.more
     # (1)
     keyset = view.fleet.keyset_below(position)
     if keyset is None:
@@ -188,11 +198,15 @@ def _judge_one(
         case.fail("command_expired", f"the command in record {seq} ended at fleet size {command.expires_size}", seq)
     # (6)
     opening = openings.get((seq, "args"))
-    if opening is not None and opening.data is not None:
-        try:
-            command.open_args(opening.salt, opening.data)
-        except EvidenceError as error:
-            case.fail(error.code, f"the arguments of the command in record {seq}: {error.message}", seq)
+    if opening is None or opening.data is None:
+        return None
+    try:
+        package = command.open_args(opening.salt, opening.data).get("model")
+    except EvidenceError as error:
+        case.fail(error.code, f"the arguments of the command in record {seq}: {error.message}", seq)
+        return None
+    sound = keyset is not None and faults == len(case.failures) + case.more
+    return package if sound and isinstance(package, bytes) else None
 
 
 def _judge_withheld(history: History, commands: Commands, view: View, found: tuple[int, Enrolment], case: Case) -> None:

@@ -175,7 +175,10 @@ class DeviceVerdict:
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The whole answer to one bundle. ``asked`` are the questions that count for the exit code; ``refused`` says
-    that the bundle could not be read as a whole, which fails whatever was asked."""
+    that the bundle could not be read as a whole, which fails whatever was asked.
+
+    ``activated`` are the packages that valid operator commands in the histories activated: what a re-execution may
+    run."""
 
     asked: tuple[str, ...]
     questions: dict[str, Answer]
@@ -186,6 +189,7 @@ class Verdict:
     heads: int
     statements: int
     refused: bool = False
+    activated: frozenset[bytes] = frozenset()
 
     @property
     def exit_code(self) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from edgeseal.verify import QUESTIONS
@@ -67,7 +68,7 @@ def _collect(subparsers: Parsers) -> None:
         action="append",
         default=[],
         metavar="EXPORT",
-        help="what `edgeseal-agent export` wrote: adds inputs and openings, and what the gateway does not show (may be repeated)",
+        help="what `edgeseal-agent export` wrote: adds inputs, openings, and what the gateway does not show",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="ZIP", help="the bundle to write")
 
@@ -78,7 +79,7 @@ def _verify(subparsers: Parsers) -> None:
         f"  edgeseal verify case.zip --trust trust.yaml\n"
         f"  edgeseal verify case.zip --trust trust.yaml --rpc https://node-a --rpc https://node-b --ask "
         f"integrity,existed_by --json\n\n"
-        f"questions: {' '.join(QUESTIONS)}\n\n{_EXITS}",
+        f"questions:\n{fill(' '.join(QUESTIONS), 100, initial_indent='  ', subsequent_indent='  ')}\n\n{_EXITS}",
     )  # fmt: skip
     _evidence(parser)
     parser.add_argument("--ask", metavar="ID,…", help="only these questions (default: all)")
@@ -102,7 +103,7 @@ def _replay(subparsers: Parsers) -> None:
     parser.add_argument(
         "--run-untrusted",
         action="store_true",
-        help="with --reinfer: run packages that no operator activated and the trust file does not name",
+        help="with --reinfer: also packages that neither an operator nor the trust file names",
     )
     parser.add_argument("--ask", metavar="ID,…", help="only these questions (default: all)")
     parser.add_argument("--json", action="store_true", help="print the verdict, with the timeline, as JSON")
@@ -110,7 +111,7 @@ def _replay(subparsers: Parsers) -> None:
 
 def _report(subparsers: Parsers) -> None:
     parser = _leaf(
-        subparsers, "report", _run_report, "write one HTML page for people: verdict, timeline, gaps, hash of the evidence",
+        subparsers, "report", _run_report, "write one HTML page: verdict, timeline, gaps, hash of the evidence",
         "  edgeseal report case.zip --trust trust.yaml --out report.html",
     )  # fmt: skip
     _evidence(parser)
@@ -126,7 +127,7 @@ def _inspect(subparsers: Parsers) -> None:
     parser.add_argument(
         "file",
         type=Path,
-        help="a bundle, or a file with a head, statement, receipt, segment, record, pack, key, message, trust file",
+        help="a bundle, or a file with a head, statement, receipt, segment, pack, key or trust file",
     )
     parser.add_argument("--json", action="store_true", help="print it as JSON")
 

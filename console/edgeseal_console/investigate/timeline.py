@@ -4,9 +4,9 @@ is missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from edgeseal import statements
 from edgeseal.bundle import Bundle
@@ -130,18 +130,23 @@ def _command(fields: dict[str, Any]) -> str:
     return f"{content.action} for {content.sub} by operator {_word(statement.signed.kid)}"
 
 
-_TELLERS = {
+_TELLERS: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "genesis": lambda f: f"device {f['device']}, epoch {f['epoch']}, tenant root {_word(f['root'])}",
     "key.bound": lambda f: f"keyset {f['keyset'][0]}",
-    "boot": lambda f: f"{f['reason']}, {'after a clean end' if f['clean'] else 'after an unclean end'}, build {f['build']}",
+    "boot": lambda f: f"{f['reason']}, after {'a clean' if f['clean'] else 'an unclean'} end, build {f['build']}",
     "inference": lambda f: f"model {_word(f['model'])} on {f['rt'][0]} {f['rt'][1]}, {f['rt'][2]}",
     "command.received": _command,
     "command.result": lambda f: f"command {_word(f['cmd'])} {'done' if f['ok'] else 'failed: ' + str(f['reason'])}",
     "command.refused": lambda f: f"command {_word(f['cmd'])} refused: {f['reason']}, {f['count']} times",
-    "model.activated": lambda f: f"{f['name']} {f['version']}, package {_word(f['model'])}, {'by command ' + _word(f['cmd']) if f['cmd'] else 'by local configuration'}",
+    "model.activated": lambda f: (
+        f"{f['name']} {f['version']}, package {_word(f['model'])}, "
+        + (f"by command {_word(f['cmd'])}" if f["cmd"] else "by local configuration")
+    ),
     "policy.changed": lambda f: f"keyset {f['version']}",
     "heartbeat": lambda f: f"up {f['up']} s, {f['records']} records, {f['unsent']} unsent",
-    "decision.verdict": lambda f: f"{f['agent']} {_word(f['id'])}: {'allowed' if f['allow'] else 'denied'} by {f['rule']}",
+    "decision.verdict": lambda f: (
+        f"{f['agent']} {_word(f['id'])}: {'allowed' if f['allow'] else 'denied'} by {f['rule']}"
+    ),
     "decision.intent": lambda f: f"{f['agent']} {_word(f['id'])} wants to {f['action']}",
     "decision.outcome": lambda f: f"{f['agent']} {_word(f['id'])}: {'done' if f['ok'] else 'not done'}",
-}  # fmt: skip
+}
