@@ -424,6 +424,8 @@ def _command(subparsers: Parsers) -> None:
     activate.add_argument("--package", required=True, help="package folder, or the package's digest in hex")
     for action in (ping, activate):
         action.set_defaults(func=_run_send)
+        action.add_argument("--wait", type=int, default=argparse.SUPPRESS, metavar="SECS", help="as before the action")
+        action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object")
     listing = _leaf(
         branch,
         "list",
