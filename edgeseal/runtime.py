@@ -8,7 +8,7 @@ int8 differs by up to 12 steps, and floating point differs between CPU models ev
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Final, Literal, TypeAlias
 
 from edgeseal.errors import FormatError
@@ -38,7 +38,7 @@ class RuntimeInfo:
 
     def to_list(self) -> list[str | int]:
         """Return the array that stands under ``rt`` in an inference body."""
-        return list(astuple(self))
+        return [self.family, self.version, self.delegate, self.resolver, self.threads, self.arch]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from edgeseal import cbor, commitment
 from edgeseal.errors import EvidenceError, UsageError
@@ -36,17 +36,13 @@ class LoadedModel:
     runner: TfliteRunner
 
 
-@dataclass(frozen=True, slots=True)
-class Inference:
-    """One run: what went in, what came out, what ran, and how many microseconds the invocation took."""
+class Inference(NamedTuple):
+    """One run: what ran, what went in, what came out, and how many microseconds the invocation took."""
 
-    model: bytes
-    file: bytes
-    runtime: list[str | int]
+    model: LoadedModel
     raw: tuple[bytes, ...]
     tensors: tuple[bytes, ...]
     outputs: tuple[bytes, ...]
-    public: dict[str, int | str]
     latency_us: int
 
 
@@ -129,23 +125,16 @@ class Engine:
             EvidenceError: the input does not fit the model, or the model failed on it.
         """
         from edgeseal.adapters.tensors import load_inputs
-        from edgeseal.model import public_fields
 
         with self._lock:
             model = self._model
             if model is None:
                 raise UsageError("no_model", "no model is active")
-            package, runner = model.package, model.runner
-            tensors = load_inputs(package.manifest, raw)
+            tensors = load_inputs(model.package.manifest, raw)
             started = time.perf_counter_ns()
-            outputs = runner.run(tensors)
+            outputs = model.runner.run(tensors)
             latency_us = (time.perf_counter_ns() - started) // 1_000
-            return submit(
-                Inference(
-                    package.digest, package.model_digest, runner.info.to_list(), tuple(raw), tensors, outputs,
-                    public_fields(package, outputs), latency_us,
-                )
-            )  # fmt: skip
+            return submit(Inference(model, tuple(raw), tensors, outputs, latency_us))
 
 
 class InferenceRecorder:
@@ -164,27 +153,30 @@ class InferenceRecorder:
         self._keeps = keeps
 
     def submit(self, done: Inference, also: Callable[[sqlite3.Connection, int], None]) -> Ticket[Appended]:
-        """Queue the record of one inference; its openings and ``also`` commit with it. Errors of Journal.submit."""
-        data = {
-            "input": done.raw[0] if len(done.raw) == 1 else cbor.encode(list(done.raw)),
-            "tensor": cbor.encode(list(done.tensors)),
-            "output": cbor.encode(list(done.outputs)),
-        }
+        """Queue the record of one inference; its openings and ``also`` commit with it. Errors of Journal.submit.
 
-        def build(seq: int) -> dict[str, Any]:
-            commits = {field: self._commit(seq, field, content) for field, content in data.items()}
-            return {
-                "model": done.model, "file": done.file, "rt": done.runtime, **commits, "pub": done.public,
-                "us": done.latency_us, "config": self._config_digest, "build": self._build,
-            }  # fmt: skip
+        The thread that runs the model only queues: everything else happens in the journal's writer.
+        """
+        recording = _Recording(self, done, also)
+        return self._journal.submit("inference", recording.build, recording.write)
 
-        def write(connection: sqlite3.Connection, seq: int) -> None:
-            also(connection, seq)
-            if self._keeps():
-                for field, content in data.items():
-                    keep_opening(connection, seq, field, content, self._is_plain(field), as_file=field == "input")
+    def fields(self, seq: int, done: Inference, data: Mapping[str, bytes]) -> dict[str, Any]:
+        """Return the body of the record of ``done`` at position ``seq``; ``data`` are the committed contents."""
+        from edgeseal.model import public_fields
 
-        return self._journal.submit("inference", build, write)
+        package, commit = done.model.package, self._commit
+        return {
+            "model": package.digest, "file": package.model_digest, "rt": done.model.runner.info.to_list(),
+            "input": commit(seq, "input", data["input"]), "tensor": commit(seq, "tensor", data["tensor"]),
+            "output": commit(seq, "output", data["output"]), "pub": public_fields(package, done.outputs),
+            "us": done.latency_us, "config": self._config_digest, "build": self._build,
+        }  # fmt: skip
+
+    def keep(self, connection: sqlite3.Connection, seq: int, data: Mapping[str, bytes]) -> None:
+        """Keep what opens the commitments of record ``seq``, in the caller's transaction, if anything is kept."""
+        if self._keeps():
+            for field, content in data.items():
+                keep_opening(connection, seq, field, content, self._is_plain(field), as_file=field == "input")
 
     def _is_plain(self, field: str) -> bool:
         return self._plain_input and field == "input"
@@ -193,6 +185,32 @@ class InferenceRecorder:
         plain = self._is_plain(field)
         salt = None if plain else commitment.derive_salt(self._secret, self._log, seq, field)
         return commitment.commit(field, content, salt)
+
+
+class _Recording:
+    """One inference on its way into the journal: what the writer calls to build its record and to add its openings."""
+
+    __slots__ = ("_also", "_data", "_done", "_recorder")
+
+    def __init__(
+        self, recorder: InferenceRecorder, done: Inference, also: Callable[[sqlite3.Connection, int], None]
+    ) -> None:
+        self._recorder = recorder
+        self._done = done
+        self._also = also
+
+    def build(self, seq: int) -> dict[str, Any]:
+        done = self._done
+        self._data = {
+            "input": done.raw[0] if len(done.raw) == 1 else cbor.encode(list(done.raw)),
+            "tensor": cbor.encode(list(done.tensors)),
+            "output": cbor.encode(list(done.outputs)),
+        }
+        return self._recorder.fields(seq, done, self._data)
+
+    def write(self, connection: sqlite3.Connection, seq: int) -> None:
+        self._also(connection, seq)
+        self._recorder.keep(connection, seq, self._data)
 
 
 def keep_opening(
