@@ -1,4 +1,5 @@
-"""One tenant for the gateway's tests: root, operator and devices in software, a fleet log that the gateway itself keeps.
+"""One tenant for the gateway's tests: root, operator and devices in software, a fleet log that the gateway itself
+keeps.
 
 Devices are those of ``tests.world``; what they would send is made here.
 """
