@@ -88,14 +88,15 @@ _COMMANDS: Final[dict[str, tuple[Callable[[Config, argparse.Namespace], dict[str
 }
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return the whole command line's parser."""
+    top = argparse.ArgumentParser(
         prog="edgeseal-gateway",
         description="Takes devices' sealed histories in, keeps the fleet log, anchors it on a chain.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (_, text) in _COMMANDS.items():
         command = commands.add_parser(
             name, help=text, description=text[0].upper() + text[1:] + ".", epilog=_EXAMPLES,
@@ -111,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--out", type=Path, required=True, help="a folder that does not exist yet")
         elif name == "run":
             command.add_argument("--verbose", action="store_true", help="say more on standard error")
-    return parser
+    return top
 
 
 def _print(found: dict[str, Any], indent: str = "") -> None:
@@ -125,7 +126,7 @@ def _print(found: dict[str, Any], indent: str = "") -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; return the exit code."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.DEBUG if getattr(options, "verbose", False) else logging.INFO,
