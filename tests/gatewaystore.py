@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from edgeseal import statements
 from edgeseal_gateway import intake
@@ -18,6 +18,7 @@ from tests.tenant import SoftSigner, Tenant, profile_for
 from tests.world import Device, Key
 
 _Found = TypeVar("_Found")
+_Rest = ParamSpec("_Rest")
 QUOTA = 1 << 30
 
 
@@ -61,6 +62,16 @@ class Founded:
     def read(self, ask: Callable[[sqlite3.Connection], _Found]) -> _Found:
         with self.database.read() as connection:
             return ask(connection)
+
+    def ask(
+        self,
+        question: Callable[Concatenate[sqlite3.Connection, _Rest], _Found],
+        *args: _Rest.args,
+        **named: _Rest.kwargs,
+    ) -> _Found:
+        """Return what a function of the store answers."""
+        with self.database.read() as connection:
+            return question(connection, *args, **named)
 
     def chain_holds(self, size: int) -> None:
         with self.database.write() as connection:

@@ -105,8 +105,8 @@ class Sequencer:
         entries = self._orders(connection)
         entries += self._device_heads(connection)
         start = fleetlog.size(connection)
-        if entries:
-            self._unanchored_since = self._unanchored_since or self._monotonic()
+        if entries and self._unanchored_since is None:
+            self._unanchored_since = self._monotonic()
         due = self._anchor_due(connection, start + len(entries))
         if not entries and not due:
             return False
@@ -149,7 +149,8 @@ class Sequencer:
         waiting = size - (0 if final is None else final.size)
         if waiting <= 0:
             return False
-        self._unanchored_since = self._unanchored_since or self._monotonic()
+        if self._unanchored_since is None:
+            self._unanchored_since = self._monotonic()
         promise, _ = keysets.newest(connection, self._log)
         most = min(promise.anchor_size, self._policy.size or promise.anchor_size)
         secs = min(promise.anchor_secs, self._policy.secs or promise.anchor_secs)

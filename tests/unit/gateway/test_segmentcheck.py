@@ -1,0 +1,119 @@
+"""The fast readers of heads and headers accept what the core accepts, byte for byte, and nothing else."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from edgeseal import record, segment
+from edgeseal.errors import EvidenceError
+from edgeseal.head import Anchored, Seen, SignedDeviceHead
+from edgeseal_gateway import segmentcheck
+from edgeseal_gateway.segmentcheck import HeadReader
+from tests.gatewaystore import Founded
+from tests.tenant import segment_of
+from tests.world import Device
+
+
+def mutants(data: bytes, count: int, seed: int) -> list[bytes]:
+    """Return damaged copies: bits flipped, bytes cut, doubled or put in."""
+    dice = random.Random(seed)
+    found = []
+    for _ in range(count):
+        at = dice.randrange(len(data))
+        how = dice.randrange(4)
+        if how == 0:
+            found.append(data[:at] + bytes([data[at] ^ 1 << dice.randrange(8)]) + data[at + 1 :])
+        elif how == 1:
+            found.append(data[:at] + data[at + 1 :])
+        elif how == 2:
+            found.append(data[:at] + data[at : at + 1] + data[at:])
+        else:
+            found.append(data[:at] + dice.randbytes(2) + data[at:])
+    return found
+
+
+@pytest.fixture
+def device(founded: Founded) -> Device:
+    made = founded.tenant.device_of("cam")
+    made.seen = Seen(founded.profile.fleet_log, 300, bytes(32))
+    made.anchored = Anchored(founded.profile.fleet_log, 70_000, bytes(32), 31337, bytes(32))
+    made.infer(300)
+    made.seal()
+    return made
+
+
+def test_heads_are_read_as_the_core_reads_them(device: Device) -> None:
+    reader = HeadReader(device.log, device.key.public)
+    for good in device.heads:
+        head, expected = reader.read(good), SignedDeviceHead.decode(good)
+        seen = expected.head.seen
+        assert (head.size, head.root, head.prev) == (expected.head.size, expected.head.root, expected.head.prev)
+        assert head.seen == (None if seen is None else (seen.log, seen.size, seen.root))
+        reader.verify(head)
+        for data in mutants(good, 3_000, 1):
+            try:
+                wanted = SignedDeviceHead.decode(data)
+            except EvidenceError as error:
+                with pytest.raises(EvidenceError) as caught:
+                    reader.read(data)
+                assert caught.value.code == error.code
+                continue
+            if wanted.head.log != device.log or wanted.signed.kid != device.key.kid:
+                continue
+            found = reader.read(data)
+            assert (found.size, found.root, found.signature) == (
+                wanted.head.size, wanted.head.root, wanted.signed.signature,
+            )  # fmt: skip
+            with pytest.raises(EvidenceError):
+                reader.verify(found)
+
+
+def test_the_usual_head_takes_the_short_way(device: Device) -> None:
+    reader = HeadReader(device.log, device.key.public)
+    assert all(reader._fast(good) is not None for good in device.heads)
+
+
+def test_bodies_are_checked_as_the_core_checks_them(device: Device) -> None:
+    for made in device.records[:4]:
+        segmentcheck.check_bodies([[0, made.header, made.body]])
+        for data in mutants(made.header, 3_000, 2):
+            try:
+                header = record.Header.decode(data)
+                record.check_body(header, made.body)
+            except EvidenceError as error:
+                with pytest.raises(EvidenceError) as caught:
+                    segmentcheck.check_bodies([[0, data, made.body]])
+                assert caught.value.code == error.code
+            else:
+                segmentcheck.check_bodies([[0, data, made.body]])
+
+
+def test_envelopes_are_opened_as_the_core_opens_them(device: Device) -> None:
+    good = segment_of(device, 290)
+    envelope = segmentcheck.open_envelope(good, device.log)
+    assert (envelope.start, len(envelope.items)) == (290, 12 + 1)
+    for data in mutants(good, 3_000, 3):
+        try:
+            wanted = segment.decode(data)
+        except EvidenceError:
+            wanted = None
+        try:
+            opened = segmentcheck.open_envelope(data, device.log)
+            head = HeadReader(device.log, device.key.public).read(opened.head)
+            leaves = segmentcheck.leaves(opened.items)
+            fits = opened.start + len(opened.items) == head.size
+        except EvidenceError:
+            assert wanted is None or wanted.log != device.log or wanted.head.signed.kid != device.key.kid
+        else:
+            if fits:
+                assert wanted is not None and [item.leaf for item in wanted.items] == leaves
+
+
+def test_watched_kinds_are_noticed(device: Device) -> None:
+    device.add("thinned", ranges=[[1, 2]], form=1, reason="quota")
+    device.add("closed", reason="done", next=None)
+    items = [[0, made.header, made.body] for made in device.records[-3:]]
+    noted = segmentcheck.check_bodies(items)
+    assert [(place, kind) for place, kind, _ in noted.watched] == [(1, b"thinned"), (2, b"closed")]
