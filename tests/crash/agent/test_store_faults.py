@@ -76,7 +76,7 @@ def audit(bench: Bench, acknowledged: dict[int, bytes]) -> None:
 
 
 def fail_and_restart(bench: Bench, **plan: Any) -> tuple[dict[int, bytes], bool]:
-    """Run over a disk that fails as planned, restart over a sound one; return what was acknowledged and if it failed."""
+    """Run over a disk that fails as planned, then over a sound one; return what was acknowledged, whether it failed."""
     bench.close()
     bench.factory = FaultyDisk
     FaultyDisk.plan(**plan)
