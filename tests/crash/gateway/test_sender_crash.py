@@ -1,0 +1,309 @@
+"""The sender on a real chain: killed before and after each step, on a chain that forgets, and beside other people's
+work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgeseal import cbor, evmproof, statements
+from edgeseal.adapters.evm import Account, EvmClient, Transaction
+from edgeseal.errors import InvariantBroken, Unavailable
+from edgeseal.fleetlog_event import decode_anchored
+from edgeseal_console.demo.parts import Chain
+from edgeseal_gateway.chain.anchor import call_data
+from edgeseal_gateway.chain.mirror import Mirror
+from edgeseal_gateway.chain.sender import Sender
+from edgeseal_gateway.sequencer import AnchorPolicy, found_log
+from edgeseal_gateway.store import anchors, fleetlog, orders
+from edgeseal_gateway.store.database import Database
+from tests.gatewaystore import Founded
+from tests.integration.gateway.rig import Network, until
+from tests.tenant import SoftSigner, Tenant
+from tests.world import Key
+
+
+class Crash(BaseException):
+    """The end of the process, as far as the sender is concerned."""
+
+
+class Wire(EvmClient):
+    """The real node; the process may end just before or just after a transaction is handed to it."""
+
+    def __init__(self, url: str, crash: str = "") -> None:
+        super().__init__(url)
+        self.crash = crash
+        self.sent: list[bytes] = []
+
+    def send_raw(self, transaction: bytes) -> bytes:
+        self.sent.append(transaction)
+        if self.crash == "before-send":
+            raise Crash
+        found = super().send_raw(transaction)
+        if self.crash == "after-send":
+            raise Crash
+        return found
+
+
+class Dying(Database):
+    """A store whose next write ends in a crash before, or after, its COMMIT."""
+
+    mode = ""
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        with super().write() as connection:
+            yield connection
+            if self.mode == "before-commit":
+                raise Crash
+        if self.mode == "after-commit":
+            raise Crash
+
+
+class Anchored(Founded):
+    """A founded store whose fleet log is open on a real chain."""
+
+    def __init__(self, folder: Path, chain: Chain) -> None:
+        self.path = folder / "gateway.db"
+        self.signer = SoftSigner(secrets.randbelow(1 << 64) + 1)
+        root = Key(secrets.randbelow(1 << 64) + 1)
+        self.chain = chain
+        self.network = Network(chain, root, self.signer.public_key)
+        self.profile = self.network.profile
+        self.tenant = Tenant(self.profile, root, self.signer.public_key)
+        self.clock, self.monotonic, self.policy = 1_000, 0.0, AnchorPolicy(1, None)
+        self.account = Account(secrets.token_bytes(32))
+        chain.fund("0x" + self.account.address.hex())
+        Database.create(self.path)
+        with Database(self.path).write() as connection:
+            found_log(connection, self.signer, self.profile.fleet_log, statements.decode(self.tenant.keysets[0]))
+        self.open(Database(self.path))
+        self.restart()
+        self.tenant.heads.append(self.read(self._newest_head))
+
+    def restart(self, crash: str = "", store: str = "", confirmations: int = 1) -> None:
+        """Begin anew on the store, as a restarted process does; crash at the given place."""
+        database = Dying(self.path)
+        self.open(database)
+        self.wire = Wire(self.chain.url)
+        self.mirror = Mirror(self.wire, self.profile, database, self.signer.public_key.kid)
+        self.sender = Sender(
+            self.wire, self.profile, database, self.account, self.signer.public_key, confirmations, 500, self.now_ms
+        )
+        self.anchored = self.mirror.step()
+        while self.sequencer.step():
+            pass
+        self.wire.crash, database.mode = crash, store
+
+    def work(self) -> None:
+        """Step until nothing is wanted or under way."""
+
+        def done() -> bool:
+            self.sender.step(self.mirror.step())
+            return self.read(anchors.open_anchor) is None and self.read(anchors.newest_wanted) is None
+
+        until(done, "the anchor is final")
+
+    def finals(self) -> list[int]:
+        return [one.size for one in self.ask(anchors.final_from, 0, 100)]
+
+    def audit(self) -> None:
+        """Check the chain against the store, and each anchor's evidence as a stranger would."""
+        size, root = self.network.fleet.call("head", self.profile.fleet_log)
+        assert self.ask(fleetlog.root_at, size) == bytes(root)
+        assert self.finals()[-1] == size
+        for one in self.ask(anchors.final_from, 0, 100):
+            assert one.evidence is not None
+            made = cbor.decode(one.evidence, max_size=1 << 20)
+            proved = evmproof.verify_log(
+                made["block"], made["header"], made["receipt"], made["index"], made["nodes"], made["contract"],
+                made["log"],
+            )  # fmt: skip
+            event = decode_anchored(proved.log)
+            assert (event.log_id, event.size) == (self.profile.fleet_log, one.size)
+
+
+@pytest.fixture
+def anchored(tmp_path: Path, shared_chain: Chain) -> Anchored:
+    return Anchored(tmp_path, shared_chain)
+
+
+@pytest.mark.parametrize(
+    ("crash", "store"),
+    [("", "before-commit"), ("", "after-commit"), ("before-send", ""), ("after-send", "")],
+    ids=["signed-not-stored", "stored-not-sent", "about-to-send", "sent-not-noted"],
+)
+def test_killed_around_sending(anchored: Anchored, crash: str, store: str) -> None:
+    anchored.restart(crash, store)
+    with pytest.raises(Crash):
+        anchored.sender.step(anchored.anchored)
+    before = list(anchored.wire.sent)
+    stored = [one.raw for one in anchored.ask(anchors.attempts, 2)]
+    anchored.restart()
+    anchored.work()
+    anchored.audit()
+    assert anchored.finals() == [2]
+    if stored:
+        assert before in ([], stored) and set(anchored.wire.sent) <= set(stored), "the very same bytes"
+    assert anchored.wire.transaction_count(anchored.account.address) == 1
+
+
+@pytest.mark.parametrize("store", ["before-commit", "after-commit"])
+def test_killed_around_the_evidence(anchored: Anchored, store: str) -> None:
+    anchored.sender.step(anchored.anchored)
+    until(lambda: anchored.network.anchored() == 2, "it is mined")
+    anchored.restart(store=store)
+    with pytest.raises(Crash):
+        anchored.sender.step(2)
+    anchored.restart()
+    anchored.work()
+    anchored.audit()
+    assert anchored.wire.transaction_count(anchored.account.address) == 1
+
+
+def test_anchors_follow_each_other(anchored: Anchored) -> None:
+    anchored.work()
+    for name in ("one", "two"):
+        anchored.hand_in(anchored.tenant.enrolment(anchored.tenant.device_of(name)))
+        anchored.sequence()
+        anchored.work()
+    anchored.audit()
+    assert anchored.finals() == [2, 4, 6]
+
+
+def test_a_transaction_that_the_pool_lost_is_sent_again(tmp_path: Path, chain: Chain) -> None:
+    anchored = Anchored(tmp_path, chain)
+    chain.call("evm_setAutomine", False)
+    anchored.sender.step(anchored.anchored)
+    (attempt,) = anchored.ask(anchors.attempts, 2)
+    chain.call("anvil_dropTransaction", "0x" + attempt.hash.hex())
+    anchored.sender.step(0)
+    assert anchored.wire.sent == [attempt.raw, attempt.raw]
+    chain.call("evm_setAutomine", True)
+    chain.call("anvil_mine")
+    anchored.work()
+    anchored.audit()
+
+
+def test_a_block_that_was_replaced_is_not_final(tmp_path: Path, chain: Chain) -> None:
+    anchored = Anchored(tmp_path, chain)
+    anchored.restart(confirmations=3)
+    anchored.sender.step(anchored.anchored)
+    until(lambda: anchored.network.anchored() == 2, "it is mined")
+    assert not anchored.sender.step(2)
+    chain.call("anvil_reorg", 1, [])
+    assert anchored.network.anchored() == 0
+    anchored.sender.step(0)
+    chain.call("anvil_mine", "0x3")
+    anchored.work()
+    anchored.audit()
+    assert anchored.finals() == [2]
+
+
+def test_a_stuck_transaction_is_replaced_and_either_may_be_mined(tmp_path: Path, chain: Chain) -> None:
+    anchored = Anchored(tmp_path, chain)
+    chain.call("evm_setAutomine", False)
+    anchored.sender.step(anchored.anchored)
+    anchored.clock += 100_000
+    anchored.sender.step(0)
+    one, two = anchored.ask(anchors.attempts, 2)
+    assert one.nonce == two.nonce and two.max_fee > one.max_fee and two.tip > one.tip
+    chain.call("evm_setAutomine", True)
+    chain.call("anvil_mine")
+    anchored.work()
+    anchored.audit()
+    assert anchored.wire.transaction_count(anchored.account.address) == 1
+
+
+def test_somebody_else_brought_our_head(anchored: Anchored) -> None:
+    """Anyone may: the signature is ours. The anchor is taken over with its evidence, and nothing is sent."""
+
+    head = anchored.ask(fleetlog.head_at, anchored.profile.fleet_log, 2)
+    assert head is not None
+    data = anchored.ask(call_data, anchored.network.fleet_abi, head, anchored.signer.public_key, 0)
+    anchored.network.operator.send(anchored.profile.fleet_log_contract, data)
+    anchored.work()
+    anchored.audit()
+    assert anchored.wire.sent == []
+
+
+def test_somebody_else_used_the_nonce(anchored: Anchored) -> None:
+    """The transaction can never be mined: noticed after some looks, and the anchor goes out under the next nonce."""
+    anchored.restart("before-send")
+    with pytest.raises(Crash):
+        anchored.sender.step(anchored.anchored)
+    foreign = anchored.account.sign(Transaction(31337, 0, anchored.account.address, b"", 21_000, 10**11, 10**9))
+    anchored.wire.crash = ""
+    EvmClient(anchored.chain.url).send_raw(foreign.raw)
+    until(lambda: anchored.wire.transaction_count(anchored.account.address) == 1, "the foreign one is mined")
+    anchored.restart()
+    anchored.work()
+    anchored.audit()
+
+
+def test_a_refusing_contract_costs_nothing(anchored: Anchored) -> None:
+    """The contract was told of another gateway key: the estimate fails, nothing is signed, the board says why."""
+    other = Key(99).public
+    abi = anchored.network.fleet_abi
+    data = abi.encode("setGatewayKey", anchored.profile.fleet_log, other.x, other.y)
+    anchored.network.operator.send(anchored.profile.fleet_log_contract, data)
+    anchored.sender.step(0)
+    assert anchored.sender.blocked is not None and anchored.sender.blocked.code == "anchor_refused"
+    assert "WrongKey" in anchored.sender.blocked.message and anchored.wire.sent == []
+    with pytest.raises(Exception, match="gateway_replaced"):
+        anchored.mirror.step()
+
+
+def test_an_empty_account_waits_for_funds(anchored: Anchored) -> None:
+    address = "0x" + anchored.account.address.hex()
+    anchored.chain.fund(address, 1)
+    anchored.sender.step(anchored.anchored)
+    assert anchored.sender.blocked is not None and anchored.sender.blocked.code == "funds"
+    assert anchored.wire.sent == []
+    anchored.chain.fund(address)
+    anchored.work()
+    assert anchored.sender.blocked is None
+
+
+def test_another_chain_or_contract_is_never_written_to(anchored: Anchored) -> None:
+
+    for changes, code in (
+        ({"chain_id": 1}, "chain_id"),
+        ({"fleet_log_code": bytes(32)}, "contract_code"),
+        ({"identity_registry": bytes(20)}, "contract_code"),
+    ):
+        profile = dataclasses.replace(anchored.profile, **changes)
+        with pytest.raises(InvariantBroken, match=code):
+            Mirror(anchored.wire, profile, anchored.database, b"").step()
+    with pytest.raises(Unavailable):
+        Mirror(EvmClient("http://127.0.0.1:9"), anchored.profile, anchored.database, b"").step()
+
+
+def test_the_registrys_word_on_keys_is_mirrored(anchored: Anchored) -> None:
+    anchored.work()
+    device = anchored.tenant.device_of("cam")
+    anchored.hand_in(anchored.tenant.enrolment(device))
+    anchored.sequence()
+    anchored.network.register(device.key.public, 0)
+    anchored.mirror.step()
+    assert anchored.known(device).state == "active"
+    registry, log = anchored.network.registry, anchored.profile.fleet_log
+    suspend = registry.contract.encode("suspendKey", log, device.key.kid, 2)
+    anchored.network.operator.send(registry.address, suspend)
+    anchored.mirror.step()
+    assert anchored.known(device).state == "revoked"
+    back = registry.contract.encode("reinstateKey", log, device.key.kid, 100)
+    anchored.network.operator.send(registry.address, back)
+    anchored.mirror.step()
+    assert anchored.known(device).state == "active"
+    anchored.network.revoke(device.key.kid, 2)
+    anchored.restart()
+    assert anchored.known(device).state == "revoked"
+    assert anchored.read(orders.revoked) == [(device.key.kid, "device", 2, "registry")]
