@@ -128,14 +128,18 @@ class Bundle:
         """
         end = 0
         for name, start in self._numbered(f"records/{log.hex()}/"):
-            fields = cbor.decode(
-                self._source.read(name), max_size=limits.MAX_BUNDLE_FILE, max_items=limits.MAX_CBOR_ITEMS
-            )
-            _chunk(fields, name)
-            if fields["log"] != log or fields["from"] != start or start < end:
-                raise FormatError("bundle_order", f"{name} is not what its name says, or overlaps the file before it")
-            end = start + len(fields["items"])
-            yield start, fields["items"]
+            data = self._source.read(name)
+            items = whole_items(data, log, start)
+            if items is None:
+                fields = cbor.decode(data, max_size=limits.MAX_BUNDLE_FILE, max_items=limits.MAX_CBOR_ITEMS)
+                _chunk(fields, name)
+                items = fields["items"]
+                if fields["log"] != log or fields["from"] != start:
+                    raise FormatError("bundle_order", f"{name} is not what its name says")
+            if start < end:
+                raise FormatError("bundle_order", f"{name} overlaps the file before it")
+            end = start + len(items)
+            yield start, items
 
     def heads(self, log: bytes) -> Iterator[bytes]:
         """Yield the device heads of a log, as signed."""
@@ -230,6 +234,49 @@ class Bundle:
         entries = cbor.decode(self._source.read(name), max_size=limits.MAX_BUNDLE_FILE, max_items=limits.MAX_CBOR_ITEMS)
         schema.items(item, limits.MAX_CHUNK_ITEMS)(entries, name)
         return list(entries)
+
+
+def whole_items(data: bytes, log: bytes, start: int) -> list[list[Any]] | None:
+    """Return the items of a records file that holds whole records only, None for whatever needs the general decoder.
+
+    Reads what :func:`edgeseal.cbor.decode` reads, several times faster: the form is fixed but for lengths.
+    """
+    prefix = b"\xa4\x61v\x01\x63log\x58\x20" + log + b"\x64from" + cbor.encode(start) + b"\x65items"
+    at = len(prefix)
+    if not data.startswith(prefix) or len(data) < at + 3:
+        return None
+    first, count = data[at], data[at] - 0x80
+    at += 1
+    if first in (0x98, 0x99):
+        width = first - 0x97
+        count = int.from_bytes(data[at : at + width], "big")
+        at += width
+        if count < (24, 256)[width - 1] or count > limits.MAX_CHUNK_ITEMS:
+            return None
+    elif not 0 <= count < 24:
+        return None
+    items: list[list[Any]] = []
+    try:
+        for _ in range(count):
+            if data[at : at + 2] != b"\x83\x00":
+                return None
+            parts = []
+            at += 2
+            for _ in (1, 2):
+                first, size, second = data[at], data[at + 1], data[at + 2]
+                if first == 0x58 and size >= 24:
+                    at += 2
+                elif first == 0x59 and size:
+                    size = size << 8 | second
+                    at += 3
+                else:
+                    return None
+                parts.append(data[at : at + size])
+                at += size
+            items.append([0, *parts])
+    except IndexError:
+        return None
+    return items if at == len(data) else None
 
 
 def _first(names: list[str], prefix: str) -> int:

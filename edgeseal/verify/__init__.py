@@ -16,6 +16,7 @@ from edgeseal.bundle import Bundle
 from edgeseal.commitment import Opening
 from edgeseal.cose import PublicKey
 from edgeseal.errors import EvidenceError, FormatError
+from edgeseal.merkle import leaf_hash
 from edgeseal.record import Header, decode_body
 from edgeseal.trust import Trust
 from edgeseal.verify.authority import Commands, judge_commands
@@ -142,6 +143,8 @@ class _Verification:
         for number, log in enumerate(first, 1):
             self._progress(f"device log {number} of {len(first)}, {log.hex()[:16]}…")
             self._read(log, fleet, first[log][1])
+        if fleet is not None:
+            fleet.retry(leaf_hash(f.raw) for h in self._histories.values() for f in h.heads if f.position is None)
         # (4)
         anchors = Anchors(self._trust, self._chain)
         anchors.load(bundle.anchors())

@@ -9,7 +9,9 @@ What fails is kept as a defect of its position: the leaf stands, the statement s
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from edgeseal.bundle import Bundle
 from edgeseal.cose import PublicKey, Sign1
@@ -22,6 +24,8 @@ from edgeseal.statements.enrolment import Enrolment, device_log_id
 from edgeseal.statements.keyset import Keyset
 from edgeseal.statements.snapshot import Snapshot
 
+MAX_RETRIES: int = 10_000
+"""Leaves that each receipt of another leaf is tried on."""
 ROTATION: int = 2
 """A retired gateway key still signs the head that ends in (new keyset, snapshot): up to this size past the keyset
 (7).
@@ -83,6 +87,7 @@ class Fleet:
     receipted: dict[int, list[tuple[int, bytes]]] = field(default_factory=dict)
     statements: int = 0
     _good: set[tuple[bytes, bytes, bytes]] = field(default_factory=set)
+    _suspect: list[tuple[bytes, str, Defect]] = field(default_factory=list)
 
     def load(self, bundle: Bundle) -> None:
         """Read statements, receipts and signed heads of the bundle. Raises what Bundle raises, nothing else."""
@@ -137,8 +142,8 @@ class Fleet:
     def take_receipt(self, raw: bytes, where: str, leaf: bytes | None = None) -> Receipt | None:
         """Take an untrusted inclusion receipt in, for ``leaf`` or for the statement the bundle has at its position.
 
-        Returns it if it verifies; the position is then proved under the receipt's head. A receipt for a position
-        that the bundle does not show says nothing and returns None.
+        Returns it if it verifies; the position is then proved under the receipt's head. A receipt for a position that
+        the bundle does not show says nothing and returns None; one that is of another leaf waits for :meth:`retry`.
         """
         position = None
         try:
@@ -147,15 +152,41 @@ class Fleet:
             entry = leaf if leaf is not None else self.leaves.get(position)
             if receipt.kind != INCLUSION or entry is None:
                 return None
-            root = root_from_inclusion(entry, position, receipt.size, receipt.path)
-            self._check_signed(receipt.signed, root, self._gateway(receipt.signed.kid, receipt.log))
+            self._hold(receipt, entry, where)
+            return receipt
         except EvidenceError as error:
-            self.defects.append(Defect(position, error.code, f"{where}: {error.message}"))
+            defect = Defect(position, error.code, f"{where}: {error.message}")
+            if leaf is None and position is not None:
+                self._suspect.append((raw, where, defect))
+            else:
+                self.defects.append(defect)
             return None
+
+    def retry(self, leaves: Iterable[bytes]) -> None:
+        """Try the receipts of other leaves on these: heads that devices show and the fleet log shown does not hold.
+
+        One that holds shows what a gateway promised elsewhere; one that does not is a defect of its position.
+        """
+        others = list(islice(leaves, MAX_RETRIES)) if self._suspect else []
+        for raw, where, defect in self._suspect:
+            receipt = Receipt.decode(raw)
+            if not any(self._fits(receipt, leaf, where) for leaf in others):
+                self.defects.append(defect)
+        self._suspect.clear()
+
+    def _fits(self, receipt: Receipt, leaf: bytes, where: str) -> bool:
+        try:
+            self._hold(receipt, leaf, where)
+        except EvidenceError:
+            return False
+        return True
+
+    def _hold(self, receipt: Receipt, leaf: bytes, where: str) -> None:
+        root = root_from_inclusion(leaf, receipt.index, receipt.size, receipt.path)
+        self._check_signed(receipt.signed, root, self._gateway(receipt.signed.kid, receipt.log))
         self._see(receipt.size, root, receipt.signed.kid, where)
-        if self.leaves.get(position) == entry:
-            self.receipted.setdefault(position, []).append((receipt.size, root))
-        return receipt
+        if self.leaves.get(receipt.index) == leaf:
+            self.receipted.setdefault(receipt.index, []).append((receipt.size, root))
 
     def _see(self, size: int, root: bytes, kid: bytes, where: str) -> HeadSeen:
         seen = HeadSeen(size, root, kid, where)

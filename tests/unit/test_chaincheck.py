@@ -1,0 +1,184 @@
+"""When an RPC endpoint is believed, and that one that lies about root, code or block never makes an answer ok."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from edgeseal.adapters.evm import Contract, Rejected
+from edgeseal.errors import Unavailable
+from edgeseal.trust import ChainTrust, Trust
+from edgeseal.verify import verify
+from edgeseal_console.investigate.chaincheck import intervals, read_chain
+from tests.world import CHAIN, CODE, CONTRACT, REGISTRY, Device, World, simple
+
+FLEET, KEYS = Contract("FleetLog"), Contract("IdentityRegistry")
+A, B, C = "http://a.example:8545", "http://b.example:8545", "http://a.example:8545/other"
+
+
+@dataclass
+class Header:
+    number: int
+    hash: bytes
+    timestamp: int
+
+
+@dataclass
+class Node:
+    """A node over one world's chain, that can be told to lie."""
+
+    url: str
+    world: World
+    device: Device
+    size: int | None = None
+    root: bytes | None = None
+    code: bytes = CODE
+    chain: int = CHAIN
+    blocks: dict[int, Header] = field(default_factory=dict)
+    finalized: int | None = None
+    down: bool = False
+    registered: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.blocks:
+            self.blocks = {n: Header(n, a.block, self.world.time_s) for n, a in enumerate(self.world.anchors, 1)}
+
+    def chain_id(self) -> int:
+        if self.down:
+            raise Unavailable("rpc_unreachable", f"{self.url}: no answer")
+        return self.chain
+
+    def header(self, block: Any) -> Header | None:
+        if isinstance(block, bytes):
+            return next((h for h in self.blocks.values() if h.hash == block), None)
+        top = max(self.blocks) if block == "latest" else self.finalized or max(self.blocks)
+        return self.blocks.get(top if isinstance(block, str) else block)
+
+    def code_hash(self, address: bytes, block: Any = "latest") -> bytes:
+        return self.code
+
+    def call(self, to: bytes, data: bytes, block: Any = "latest") -> bytes:
+        if to == CONTRACT:
+            size = self.world.size if self.size is None else self.size
+            return size.to_bytes(32, "big") + (self.root or self.world.root_hash())
+        assert to == REGISTRY
+        if not self.registered or self.device.key.kid not in data:
+            raise Rejected(3, "execution reverted", b"")
+        words = (0, 1, 0, 3, 2**64 - 1)  # a device, active, no block with events, from 3, open
+        return b"".join(word.to_bytes(32, "big") for word in words)
+
+    def logs(self, addresses: Any, topics: Any, first: int, last: int) -> list[Any]:
+        return []
+
+
+def asked(nodes: list[Node], trust: Trust) -> Any:
+    world, device = nodes[0].world, nodes[0].device
+    known = {node.url: node for node in nodes}
+    blocks = [anchor.block for anchor in world.anchors]
+    return read_chain(trust, [node.url for node in nodes], [device.key.kid], blocks, known.__getitem__)
+
+
+def told(world: World, *, endpoints: tuple[str, ...] = (), kind: str = "public", **changes: Any) -> Trust:
+    """Return a trust file's content that names no block."""
+    chain = ChainTrust(CHAIN, kind, CONTRACT, REGISTRY, CODE, CODE, frozenset(), endpoints)
+    return replace(world.trust(), chain=replace(chain, **changes))
+
+
+def answers(nodes: list[Node], trust: Trust, *questions: str) -> dict[str, tuple[str, str | None]]:
+    verdict = verify(nodes[0].world.bundle(), trust, asked(nodes, trust), questions)
+    return {q: (a.answer, a.ground or a.reason) for q, a in verdict.questions.items()}
+
+
+CHAIN_QUESTIONS = ("single_view_fleet", "existed_by", "existed_after", "completeness", "key_valid")
+
+
+def test_a_named_endpoint_is_believed_and_the_answer_says_so() -> None:
+    nodes = [Node(A, *simple())]
+    trust = told(nodes[0].world, endpoints=(A,))
+    assert set(answers(nodes, trust, *CHAIN_QUESTIONS).values()) == {("ok", "PROVED")}
+    assert A in asked(nodes, trust).how and "named in the trust file" in asked(nodes, trust).how
+
+
+def test_on_an_operators_chain_it_is_attested() -> None:
+    nodes = [Node(A, *simple())]
+    assert set(answers(nodes, told(nodes[0].world, endpoints=(A,), kind="operator"), *CHAIN_QUESTIONS).values()) == {
+        ("ok", "ATTESTED")
+    }
+
+
+def test_two_independent_endpoints_that_agree_are_believed() -> None:
+    world, device = simple()
+    nodes = [Node(A, world, device), Node(B, world, device)]
+    assert set(answers(nodes, told(world), *CHAIN_QUESTIONS).values()) == {("ok", "PROVED")}
+
+
+@pytest.mark.parametrize("urls", [(A,), (A, C), (A, A)])
+def test_one_host_alone_is_believed_in_nothing(urls: tuple[str, ...]) -> None:
+    world, device = simple()
+    nodes = [Node(url, world, device) for url in urls]
+    view = asked(nodes, told(world))
+    assert view.state is None and not view.blocks and view.problems[0][0] == "rpc_not_believed"
+    found = answers(nodes, told(world), "single_view_fleet", "existed_by", "existed_after")
+    assert {answer for answer, _ in found.values()} == {"not_answered"}
+
+
+LIES: dict[str, tuple[dict[str, Any], str]] = {
+    "root": ({"root": b"\x66" * 32}, "rpc_disagree"),
+    "size": ({"size": 99}, "rpc_disagree"),
+    "code": ({"code": b"\x66" * 32}, "code_mismatch"),
+    "block": ({"blocks": {4: Header(4, b"\x66" * 32, 1)}}, "rpc_disagree"),
+    "chain": ({"chain": 1}, "wrong_chain"),
+    "nothing": ({"down": True}, "rpc_unreachable"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_where_one_of_two_lies_neither_is_believed(lie: str) -> None:
+    changes, reason = LIES[lie]
+    world, device = simple()
+    nodes = [Node(A, world, device), Node(B, world, device, **changes)]
+    assert [problem[0] for problem in asked(nodes, told(world)).problems] == [reason]
+    found = answers(nodes, told(world), "single_view_fleet", "existed_by", "existed_after")
+    assert {answer for answer, _ in found.values()} == {"not_answered"}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_named_endpoint_that_lies_makes_nothing_ok_that_its_lie_touches(lie: str) -> None:
+    world, device = simple()
+    nodes = [Node(A, world, device, **LIES[lie][0])]
+    question = "existed_after" if lie == "block" else "single_view_fleet"
+    assert answers(nodes, told(world, endpoints=(A,)), question)[question][0] != "ok"
+
+
+def test_a_block_that_is_not_final_is_not_believed() -> None:
+    world, device = simple()
+    node = Node(A, world, device, finalized=2, size=6, root=world.root_hash(6))
+    view = asked([node], told(world, endpoints=(A,)))
+    assert view.state.number == 2
+    assert view.blocks == {anchor.block for anchor in world.anchors[:2]}
+    assert answers([node], told(world, endpoints=(A,)), "existed_by")["existed_by"][0] == "not_answered"
+
+
+def test_without_code_hashes_no_state_is_believed() -> None:
+    world, device = simple()
+    view = asked([Node(A, world, device)], told(world, endpoints=(A,), registry_code=None))
+    assert view.problems[0][0] == "code_unknown" and view.state is None
+
+
+def test_a_key_the_registry_does_not_know_is_not_answered() -> None:
+    world, device = simple()
+    found = answers([Node(A, world, device, registered=False)], told(world, endpoints=(A,)), "key_valid")
+    assert found["key_valid"] == ("not_answered", "not_registered")
+
+
+def test_intervals_of_a_key_follow_its_events() -> None:
+    events = [
+        ("KeyRegistered", {"from": 3}),
+        ("KeySuspended", {"until": 10, "anchored": 12}),
+        ("KeyReinstated", {"from": 12}),
+        ("KeyRevoked", {"until": 8, "anchored": 20}),
+    ]
+    assert [(i.start, i.until, i.ended_at) for i in intervals(events)] == [(3, 8, 12), (12, 12, 20)]
+    assert [(i.start, i.until, i.ended_at) for i in intervals(events[:3])] == [(3, 10, 12), (12, None, None)]
