@@ -412,6 +412,8 @@ class World:
         )
         for anchor in options.get("anchors", self.anchors):
             writer.anchor(anchor)
+        for digest, package in options.get("packages", {}).items():
+            writer.package(digest, package)
         writer.finish()
         return files
 

@@ -93,7 +93,7 @@ def confine() -> bool:
     # last
     root = os.geteuid() == 0
     isolated: bool = root and libc.unshare(_NEW_NETWORK) == 0
-    if root and _readable_by_all(sys.prefix) and _readable_by_all(__file__):
+    if root and all(map(_readable_by_all, (sys.prefix, sys.base_prefix, os.__file__, __file__))):
         with suppress(OSError):
             os.setgroups([])
             os.setgid(_NOBODY)
