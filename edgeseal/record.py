@@ -15,7 +15,7 @@ from edgeseal import cbor, limits, schema
 from edgeseal.bodies import BODIES
 from edgeseal.commitment import domain
 from edgeseal.errors import FormatError, UsageError, VerificationError
-from edgeseal.headerscan import scan
+from edgeseal.headerscan import compose, scan
 from edgeseal.merkle import leaf_hash
 
 CLOCK_SOURCES: Final = ("none", "rtc", "ntp", "ptp", "gnss")
@@ -71,7 +71,10 @@ class Header:
 
     def encode(self) -> bytes:
         """Return the header's deterministic CBOR: the entry whose leaf hash stands in the device log."""
-        return cbor.encode(
+        clk = self.clk
+        return compose(
+            self.log, self.seq, self.boot, self.t, self.mono, clk.source, clk.uncertainty_ms, self.kind, self.body
+        ) or cbor.encode(
             {
                 "t": self.t, "v": 1, "clk": [self.clk.source, self.clk.uncertainty_ms], "log": self.log, "seq":
                 self.seq, "body": self.body, "boot": self.boot, "kind": self.kind, "mono": self.mono,

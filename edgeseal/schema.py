@@ -130,10 +130,19 @@ def items(inner: Check, most: int, least: int = 0) -> Check:
 def row(*columns: Check) -> Check:
     """Return the check of an array with exactly one item for each of ``columns``."""
 
+    width = len(columns)
+
     def check(value: Any, at: str) -> None:
+        if type(value) is list and len(value) == width:
+            try:
+                for item, column in zip(value, columns, strict=True):
+                    column(item, at)
+                return
+            except FormatError:
+                pass  # what follows finds it again and says where
         if type(value) is not list:
             raise refuse("type", at, "must be an array")
-        if len(value) != len(columns):
+        if len(value) != width:
             raise refuse("range", at, f"must hold {len(columns)} items, holds {len(value)}")
         for number, column in enumerate(columns):
             column(value[number], f"{at}[{number}]")
@@ -145,8 +154,16 @@ def closed(required: Mapping[Any, Check], optional: Mapping[Any, Check] | None =
     """Return the check of a map that has every ``required`` key, any ``optional`` one, and no other."""
     extra: Mapping[Any, Check] = optional or {}
     fields = {**required, **extra}
+    usual, pairs = required.keys(), tuple(required.items())
 
     def check(value: Any, at: str) -> None:
+        if type(value) is dict and value.keys() == usual:
+            try:
+                for key, field in pairs:
+                    field(value[key], at)
+                return
+            except FormatError:
+                pass  # what follows finds it again and says where
         if type(value) is not dict:
             raise refuse("type", at, "must be a map")
         for key in value:

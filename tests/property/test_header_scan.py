@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeseal import headerscan, record
+from edgeseal import cbor, headerscan, record
 from edgeseal.bodies import BODIES
 from edgeseal.errors import FormatError
 from edgeseal.record import CLOCK_SOURCES, Clock, Header
@@ -74,3 +74,44 @@ def test_the_kinds_of_the_format_take_the_fast_way() -> None:
     for kind in BODIES:
         header = Header(bytes(32), 7, 1, 2, 3, Clock("ntp", 20), kind, bytes(32))
         assert headerscan.scan(header.encode()) is not None
+
+
+anything = st.one_of(
+    headers,
+    st.builds(
+        Header,
+        digests | st.binary(max_size=40),
+        uints | st.integers(max_value=-1) | st.booleans() | st.integers(min_value=1 << 64),
+        uints,
+        uints | st.booleans(),
+        uints,
+        st.builds(Clock, st.sampled_from([*CLOCK_SOURCES, "gps", ""]), st.none() | uints | st.integers(max_value=-1)),
+        st.text(max_size=40),
+        digests | st.binary(max_size=40),
+    ),
+)
+
+
+@given(anything)
+def test_what_is_composed_is_what_the_encoder_writes(header: Header) -> None:
+    clk = header.clk
+    composed = headerscan.compose(
+        header.log, header.seq, header.boot, header.t, header.mono, clk.source, clk.uncertainty_ms, header.kind,
+        header.body,
+    )  # fmt: skip
+    fields = {
+        "t": header.t, "v": 1, "clk": [clk.source, clk.uncertainty_ms], "log": header.log, "seq": header.seq,
+        "body": header.body, "boot": header.boot, "kind": header.kind, "mono": header.mono,
+    }  # fmt: skip
+    if composed is not None:
+        assert composed == cbor.encode(fields)
+        assert Header.decode(composed) == header
+
+
+@given(headers)
+def test_every_good_header_is_composed(header: Header) -> None:
+    clk = header.clk
+    assert headerscan.compose(
+        header.log, header.seq, header.boot, header.t, header.mono, clk.source, clk.uncertainty_ms, header.kind,
+        header.body,
+    ) == header.encode()  # fmt: skip
