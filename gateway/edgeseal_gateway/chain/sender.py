@@ -69,6 +69,8 @@ class Sender:
         with self._database.read() as connection:
             current = anchors.open_anchor(connection)
             wanted = anchors.newest_wanted(connection)
+            if wanted is not None and fleetlog.head_at(connection, self._profile.fleet_log, wanted.size) is None:
+                wanted = None  # decided and not signed yet: the sequencer does that next
         if current is not None:
             return self._follow(current, anchored)
         if wanted is None:
