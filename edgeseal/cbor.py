@@ -30,6 +30,12 @@ INT_MAX: Final = (1 << 64) - 1
 _SCALARS = frozenset({int, bytes, str, bool, type(None)})
 _CONSTANTS = {20: False, 21: True, 22: None}
 _HEAD_SIZES = {24: 1, 25: 2, 26: 4, 27: 8}
+_TEXT = {str}
+_MANY_KEYS = 32
+_MANY_ORDERS = 1_024
+_ORDERS: dict[tuple[str, ...], tuple[str, ...]] = {}
+"""The canonical order of the text keys that our own maps have: there are few sets of them, and they come by the
+million."""
 
 
 def encode(value: object, *, tag: int | None = None) -> bytes:
@@ -164,7 +170,7 @@ def _ordered(value: object, depth: int) -> object:
     if depth >= MAX_DEPTH:
         raise UsageError("cbor_too_deep", f"more than {MAX_DEPTH} arrays and maps inside each other")
     if isinstance(value, dict) and kind is dict:
-        ordered = value if _has_order(value) else _rearranged(value)
+        ordered = _arranged(value)
         moved = _moved(ordered.items(), depth)
         return ordered | moved if moved else ordered
     if isinstance(value, list | tuple) and (kind is list or kind is tuple):
@@ -178,12 +184,26 @@ def _moved(children: Iterable[tuple[Any, object]], depth: int) -> dict[Any, obje
     moved = {}
     for place, child in children:
         if type(child) is int:
-            _in_range(child)
+            if not INT_MIN <= child <= INT_MAX:
+                _in_range(child)
         elif type(child) not in _SCALARS:
             ordered = _ordered(child, depth + 1)
             if ordered is not child:
                 moved[place] = ordered
     return moved
+
+
+def _arranged(value: dict[Any, object]) -> dict[Any, object]:
+    """Return the dict in canonical key order, itself if it is; wrong keys are a UsageError."""
+    keys = tuple(value)
+    if len(keys) > _MANY_KEYS or {*map(type, keys)} != _TEXT:
+        return value if _has_order(value) else _rearranged(value)
+    order = _ORDERS.get(keys)
+    if order is None:
+        order = keys if _has_order(value) else tuple(_rearranged(value))
+        if len(_ORDERS) < _MANY_ORDERS:
+            _ORDERS[keys] = order
+    return value if order == keys else {key: value[key] for key in order}
 
 
 def _rearranged(value: dict[Any, object]) -> dict[Any, object]:

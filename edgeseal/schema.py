@@ -96,8 +96,13 @@ code: Check = matching(_CODE, "name_invalid", "must be a reason code: 1-64 of a-
 def one_of(*words: object) -> Check:
     """Return the check of a value that is one of ``words``, of the very same type."""
 
+    allowed: dict[type, set[object]] = {}
+    for word in words:
+        allowed.setdefault(type(word), set()).add(word)
+
     def check(value: Any, at: str) -> None:
-        if not any(type(value) is type(word) and value == word for word in words):
+        among = allowed.get(type(value))
+        if among is None or value not in among:
             raise refuse("enum", at, f"must be one of {', '.join(map(str, words))}")
 
     return check
