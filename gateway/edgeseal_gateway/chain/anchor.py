@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
-from edgeseal import cbor, cose
+from edgeseal import cose
 from edgeseal.adapters.evm import Contract, EvmClient, TxReceipt
+from edgeseal.bundle import AnchorEvidence
 from edgeseal.errors import EvidenceError, InvariantBroken, Unavailable
 from edgeseal.evmproof import build_receipt_proof, verify_log
 from edgeseal.fleetlog_event import ANCHORED_TOPIC, Anchored, decode_anchored
@@ -79,8 +80,7 @@ def evidence(client: EvmClient, chain_id: int, contract: bytes, receipt: TxRecei
         verify_log(receipt.block_hash, header.rlp, receipt.encoded, receipt.index, list(proof.nodes), contract, index)
     except EvidenceError as error:
         raise Unavailable("rpc_answer", f"the node's block does not prove its receipt: {error}") from error
-    fields = {
-        "v": 1, "chain": chain_id, "contract": contract, "block": receipt.block_hash, "header": header.rlp,
-        "receipt": receipt.encoded, "index": receipt.index, "nodes": list(proof.nodes), "log": index,
-    }  # fmt: skip
-    return index, cbor.encode(fields)
+    proved = AnchorEvidence(
+        chain_id, contract, receipt.block_hash, header.rlp, receipt.encoded, receipt.index, proof.nodes, index
+    )
+    return index, proved.encode()
