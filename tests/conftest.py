@@ -9,11 +9,12 @@ from collections.abc import Generator
 import pytest
 
 # The real parts tests run on.
-pytest_plugins = ["tests.realparts.services", "tests.realparts.tokens"]
+pytest_plugins = ["tests.realparts.services", "tests.realparts.tokens", "tests.realparts.tpm"]
 
 # The only reasons for which a test may be skipped on a CI machine. Full matches.
 EXPLAINED_SKIPS = (
     r"no \w+ for this platform",
+    r"no [\w -]+ on this machine",
     r"needs root",
     r"needs an ordinary user",
 )

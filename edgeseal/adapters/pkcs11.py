@@ -31,6 +31,10 @@ from edgeseal.errors import EdgesealError, InvariantBroken, Unavailable, UsageEr
 CALL_TIMEOUT_S = 120.0
 """How long a call waits for the token, its turn included, before it is called unavailable."""
 
+RECYCLE_AFTER = 20_000
+"""Signatures after which a module's sessions are closed and opened anew: TPM software fails a session that lives too
+long (at some 65,000 signatures, tpm2-pkcs11 issue 843)."""
+
 _Result = TypeVar("_Result")
 _P256 = encode_named_curve_parameters("secp256r1")
 _EXPLAINED: dict[type[pkcs11.PKCS11Error], tuple[str, str, str]] = {
@@ -216,6 +220,7 @@ class _Module:
     """A loaded PKCS#11 module: what is open in it, under which environment."""
 
     environment: Mapping[str, str]
+    signatures: int = 0
     sessions: dict[str, pkcs11.Session] = field(default_factory=dict)
     keys: dict[tuple[str, str], tuple[Any, cose.PublicKey]] = field(default_factory=dict)
 
@@ -302,7 +307,12 @@ def _sign(key: TokenKey, public_key: cose.PublicKey, digest: bytes) -> bytes:
         if found != public_key:
             raise InvariantBroken("token_key_changed", f"label {key.key_label} names another key than ours")
         # The mechanism is named: some modules have no default, and SoftHSM knows none that hashes.
-        return bytes(private.sign(digest, mechanism=Mechanism.ECDSA))
+        signature = bytes(private.sign(digest, mechanism=Mechanism.ECDSA))
+        module = _open[key.module]
+        module.signatures += 1
+        if module.signatures >= RECYCLE_AFTER:
+            _close_all(key.module)
+        return signature
 
     return _with_recovery(key, sign)
 
