@@ -576,7 +576,7 @@ def _run_publish(args: argparse.Namespace) -> int:
 def _trust(subparsers: Parsers) -> None:
     parser = _leaf(
         subparsers, "trust", _run_trust, "write a trust file from this operator's network profile",
-        "edgeseal trust --home ./ops --block <hash> --out trust.yaml", as_json=False,
+        "edgeseal trust --home ./ops --endpoint http://127.0.0.1:8545 --out trust.yaml", as_json=False,
     )  # fmt: skip
     parser.add_argument("--block", action="append", default=[], metavar="HASH", help="block hash accepted as final")
     parser.add_argument("--endpoint", action="append", default=[], metavar="URL", help="RPC endpoint that is believed")

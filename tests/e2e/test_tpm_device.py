@@ -1,0 +1,53 @@
+"""The whole path with a device whose key is in a TPM 2.0, and a power cut of that TPM in the middle."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from edgeseal_console.demo.fleet import Fleet
+from tests.e2e import evidence
+from tests.e2e.load import PACKAGE, all_anchored, status_of
+from tests.realparts.tpm import MAX_TRIES, Maker, SoftwareTpm
+
+BURST = 40
+
+
+def test_a_tpm_device_from_enrolment_to_anchored_evidence(
+    fleet: Fleet, images: list[Path], software_tpm: SoftwareTpm, maker: Maker, tmp_path: Path
+) -> None:
+    maker.certify(software_tpm)
+    provisioned = software_tpm.provision(tmp_path / "tpm")
+    assert provisioned.returncode == 0, provisioned.stderr
+    section = json.dumps(evidence.key_section(provisioned.stdout))
+    device = fleet.add_device("tpm-device", key=section, assurance="tpm-unverified", extra="seal: {head_every: 16}")
+    check = fleet.run_json("edgeseal-agent", "check", "--config", device.config)
+    findings = {finding["what"]: finding for finding in check["findings"]}
+    assert findings["TPM lock-out"]["state"] == "ok" and f"of {MAX_TRIES} tries" in findings["TPM lock-out"]["detail"]
+    device.program.start()
+    fleet.run("edgeseal", "model", "publish", "--home", fleet.home, PACKAGE)
+    sent = fleet.run_json(
+        "edgeseal", "command", "send", "--home", fleet.home, "--device", device.name, "--wait", "120",
+        "model.activate", "--package", PACKAGE,
+    )  # fmt: skip
+    assert [result["state"] for result in sent["results"]] == ["done"]
+
+    fleet.drop_inputs(device, images[:BURST], "before")
+    fleet.wait("the first inputs", lambda: len(os.listdir(device.done)) == BURST)
+    software_tpm.kill()
+    fleet.drop_inputs(device, images[BURST : 2 * BURST], "without-a-tpm")
+    fleet.wait("inputs recorded without a TPM", lambda: len(os.listdir(device.done)) == 2 * BURST)
+    assert status_of(fleet, device)["unsealed"] >= BURST, "nothing can sign"
+    software_tpm.start()
+    size = all_anchored(fleet, device, 2 * BURST)
+    device.program.stop()
+
+    bundle, trust = evidence.collect(fleet, [device], tmp_path)
+    verdict = evidence.verdict(fleet, bundle, trust)
+    questions = verdict["questions"]
+    assert not [name for name, answer in questions.items() if answer["answer"] == "failed"], verdict
+    for name in ("integrity", "attribution", "completeness", "append_only", "key_valid", "command_authority"):
+        assert questions[name]["answer"] == "ok", questions[name]
+    assert "assurance tpm-unverified, is ATTESTED by operator" in json.dumps(verdict)
+    assert size > 2 * BURST
