@@ -15,7 +15,7 @@ from typing import Any
 from edgeseal import statements
 from edgeseal.commitment import Opening
 from edgeseal.errors import EvidenceError
-from edgeseal.merkle import leaf_hash
+from edgeseal.merkle import leaf_hash, root_from_inclusion
 from edgeseal.statements.command import Command
 from edgeseal.statements.enrolment import Enrolment
 from edgeseal.verify.fleet import Fleet
@@ -27,14 +27,15 @@ from edgeseal.verify.view import View
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A command that the device says it received, its statement taken apart; ``position`` is what its receipt binds."""
+    """A command that the device says it received, its statement taken apart; ``position`` is what its receipt binds,
+    under the fleet ``head`` (size, root)."""
 
     seq: int
     digest: bytes
     statement: statements.Statement
     command: Command
     position: int
-    receipt_size: int
+    head: tuple[int, bytes]
 
 
 class Commands:
@@ -88,7 +89,8 @@ class Commands:
             )
             return
         digest = sha256(fields["cmd"]).digest()
-        self.taken[digest] = Taken(seq, digest, statement, content, receipt.index, receipt.size)
+        root = root_from_inclusion(leaf_hash(fields["cmd"]), receipt.index, receipt.size, receipt.path)
+        self.taken[digest] = Taken(seq, digest, statement, content, receipt.index, (receipt.size, root))
 
     def _answered(self, record: Seen, fields: dict[str, Any]) -> None:
         taken = self.taken.get(fields["cmd"])
@@ -139,7 +141,9 @@ def judge_commands(
     if not commands.taken:
         case.prove("no command was taken")
         return frozenset()
-    ground = view.ground_at(last)
+    ground, problem = view.order(last)
+    if problem:
+        case.leave_open(*problem)
     case.stand(
         ground.ground, ground.by, f"{len(commands.taken)} commands taken, each by an authorised operator, in its place"
     )
@@ -181,7 +185,7 @@ def _judge_one(
             f"position {position} of the fleet log holds another statement than the command in record {seq}",
             seq,
         )
-    elif not view.proved(position):
+    elif view.main.get(taken.head[0]) != taken.head[1] and not (stands is not None and view.proved(position)):
         case.leave_open(
             "no_receipt", f"position {position} of the command in record {seq} is not shown to be in this log"
         )
@@ -194,7 +198,7 @@ def _judge_one(
         for f in history.heads
         if f.head.size <= seq and f.head.seen and f.head.seen.log == view.fleet.log
     ]
-    if command.expires_size <= max([taken.receipt_size, *seen[-1:]]):
+    if command.expires_size <= max([taken.head[0], *seen[-1:]]):
         case.fail("command_expired", f"the command in record {seq} ended at fleet size {command.expires_size}", seq)
     # (6)
     opening = openings.get((seq, "args"))

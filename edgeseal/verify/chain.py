@@ -114,6 +114,11 @@ class Anchors:
         self.believed.sort(key=lambda anchor: (anchor.size, anchor.number))
 
     @property
+    def chain_id(self) -> int | None:
+        """The id of the trusted chain."""
+        return self._chain.id if self._chain else None
+
+    @property
     def state(self) -> ChainState | None:
         """The newest chain state that is believed."""
         return self._view.state if self._view else None

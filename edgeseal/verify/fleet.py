@@ -84,6 +84,7 @@ class Fleet:
     defects: list[Defect] = field(default_factory=list)
     keys: dict[bytes, PublicKey] = field(default_factory=dict)
     heads: list[HeadSeen] = field(default_factory=list)
+    named: dict[str, list[tuple[int, Enrolment]]] = field(default_factory=dict)
     receipted: dict[int, list[tuple[int, bytes]]] = field(default_factory=dict)
     statements: int = 0
     _good: set[tuple[bytes, bytes, bytes]] = field(default_factory=set)
@@ -215,6 +216,7 @@ class Fleet:
             statement.signed.verify(self._signer(position, statement))
             if isinstance(content, Enrolment):
                 self.keys[content.key.kid] = content.key
+                self.named.setdefault(content.name, []).append((position, content))
         if isinstance(content, Snapshot):
             if content.log != self.log or content.size != position + 1:
                 raise VerificationError("snapshot_size", f"a snapshot of size {content.size} for another place or log")

@@ -55,6 +55,21 @@ class Watcher(Protocol):
 LEAVES_SUFFICE = frozenset({"append_only"})
 """Questions about hashes, roots and heads alone: no record needs to be decoded for them."""
 
+
+@dataclass(slots=True)
+class Boot:
+    """The first and the last record of one run of the agent; times in ms."""
+
+    number: int
+    first_seq: int
+    first_t: int
+    first_mono: int
+    last_seq: int
+    last_t: int
+    last_mono: int
+    last_kind: str
+
+
 Infer = Callable[[int, bytes, bytes], None]
 
 
@@ -87,7 +102,7 @@ class History:
     lost_bodies: list[tuple[int, str]] = field(default_factory=list)
     malformed: int = 0
     closed_at: int | None = None
-    last_kind: str = ""
+    boots: list[Boot] = field(default_factory=list)
     genesis: dict[str, Any] | None = None
     bound: dict[str, Any] | None = None
 
@@ -153,6 +168,8 @@ class _Reading:
         self._pending: list[bytes] = []
         self._boot = 0
         self._mono = 0
+        self._first = (0, 0, 0)
+        self._last = (0, 0, "")
         self._leaves_only = history.cases.asked <= LEAVES_SUFFICE
 
     def run(self, bundle: Bundle) -> None:
@@ -171,6 +188,11 @@ class _Reading:
             history.size = seq
             history.records += len(items)
             self._grow(start)
+        self._end_boot()
+
+    def _end_boot(self) -> None:
+        if self._boot:
+            self._history.boots.append(Boot(self._boot, *self._first, *self._last[:2], self._mono, self._last[2]))
 
     def _grow(self, start: int) -> None:
         """(6) Extend the tree up to each boundary within the chunk just read; nothing can be computed past a hole."""
@@ -225,12 +247,14 @@ class _Reading:
         if boot != self._boot:
             if boot < self._boot:
                 self._integrity.fail("boot_fell", f"record {seq}: boot count {boot} after {self._boot}", seq)
+            self._end_boot()
             self._boot = boot
+            self._first = (seq, t, mono)
         elif mono < self._mono:
             self._integrity.fail("mono_fell", f"record {seq}: the monotonic clock fell within boot {boot}", seq)
         self._mono = mono
+        self._last = (seq, t, kind)
         history = self._history
-        history.last_kind = kind
         if history.closed_at is not None:
             self._integrity.fail("after_closed", f"record {seq} follows the end of the log at {history.closed_at}", seq)
         # (3)

@@ -56,7 +56,9 @@ def judge_attribution(history: History, view: View) -> None:
         case.fail("genesis_mismatch", f"the enrolment at {position} is of another genesis record", 0)
     placed = next(p for p in view.fleet.enrolments(history.log) if p.position == position)
     operator = placed.statement.signed.kid.hex()
-    ground = view.ground_at(position)
+    ground, problem = view.order(position)
+    if problem:
+        case.leave_open(*problem)
     detail = (
         f"key {history.key.kid.hex()} signed every head and is the key enrolled at {position}; that it is device "
         f"{enrolment.name!r}, assurance {enrolment.assurance}, is ATTESTED by operator {operator}"

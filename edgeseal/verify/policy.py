@@ -47,6 +47,7 @@ class Policy:
             self._case.leave_open("body_withheld", f"{record.kind or 'bare leaf'} record {record.seq} cannot be read")
         elif record.kind == "key.bound":
             self._version, self._digest = fields["keyset"]
+            self._compare(record.seq)
         elif record.kind == "policy.changed":
             self._change(record.seq, fields)
         elif record.kind == "command.received":
@@ -74,11 +75,14 @@ class Policy:
             self._case.fail("keyset_chain", detail, seq)
         self._version, self._digest = keyset.version, sha256(fields["keyset"]).digest()
         self.changes += 1
+        self._compare(seq)
+
+    def _compare(self, seq: int) -> None:
+        """Compare the keyset just taken with the fleet log's of that version, where it is shown."""
         known = {entry.keyset.version: entry.digest for entry in self._fleet.keysets} if self._fleet else {}
-        if known.get(keyset.version, self._digest) != self._digest:
-            self._case.fail(
-                "keyset_forked", f"the fleet log holds another keyset {keyset.version} than record {seq}", seq
-            )
+        if known.get(self._version, self._digest) != self._digest:
+            detail = f"the fleet log holds another keyset {self._version} than record {seq}"
+            self._case.fail("keyset_forked", detail, seq)
 
     def _command(self, seq: int, fields: dict[str, Any]) -> None:
         try:

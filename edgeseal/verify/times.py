@@ -7,9 +7,10 @@ What the device's own clock says, gaps between heartbeats among it, is ATTESTED 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from edgeseal.verify.history import History, Seen
+from edgeseal.verify.history import Boot, History, Seen
 from edgeseal.verify.identity import enrolment_of
 from edgeseal.verify.logs import Compared
 from edgeseal.verify.verdict import Case
@@ -17,6 +18,8 @@ from edgeseal.verify.view import View
 
 GRACE: int = 2
 """Silence longer than this many times the cadence is a gap."""
+ANNOUNCED = frozenset({"shutdown", "genesis", "key.bound", "closed"})
+"""Kinds after which a device may be silent: it said that it ends, or had not begun."""
 CLOCK_SLACK_S: int = 300
 """By how many seconds a device's clock may lag behind a block's time before the two contradict each other."""
 
@@ -69,6 +72,10 @@ def judge_existed_after(history: History, compared: Compared, view: View) -> Non
         case.leave_open("block_not_believed", f"nothing believed says that block {head.anchored.block.hex()} is final")
         return
     # (3)
+    trusted = view.anchors.chain_id
+    if head.anchored.log != view.fleet.log or head.anchored.chain != trusted:
+        case.leave_open("anchor_mismatch", "the newest head names an anchor of another fleet log or chain")
+        return
     known = [anchor for anchor in view.anchors.believed if anchor.block == head.anchored.block]
     if known and all(
         (a.size, a.root, a.chain) != (head.anchored.size, head.anchored.root, head.anchored.chain) for a in known
@@ -84,38 +91,45 @@ def judge_existed_after(history: History, compared: Compared, view: View) -> Non
 
 
 class Silence:
-    """Watches boots and heartbeats; needs headers only."""
+    """Watches heartbeats; needs headers only. Memory grows with the number of boots alone."""
 
-    kinds = frozenset({"boot", "heartbeat", "shutdown", "genesis", "closed"})
+    kinds = frozenset({"heartbeat"})
 
     def __init__(self) -> None:
         """Collect for one log."""
-        self.gaps: list[tuple[int, int]] = []
-        self.off: list[tuple[int, int]] = []
         self.beats = 0
-        self._last: Seen | None = None
+        self.within: dict[int, tuple[int, int]] = {}
+        self.ends: dict[int, tuple[int, int, int]] = {}
 
     def see(self, record: Seen) -> None:
-        """Measure from the last boot or heartbeat, by the monotonic clock, between boots by the wall clock."""
+        """Take one heartbeat: keep the longest silence within its boot, and that boot's first and last heartbeat."""
         if not record.kind:
             return
-        last = self._last
-        self.beats += record.kind == "heartbeat"
-        if last is not None and last.boot == record.boot:
-            self.gaps.append((record.mono - last.mono, record.seq))
-        elif last is not None and last.kind not in ("shutdown", "genesis") and last.t and record.t:
-            self.off.append((record.t - last.t, record.seq))
-        self._last = record
-        if len(self.gaps) > 10_000:
-            self.gaps = sorted(self.gaps, reverse=True)[:1_000]
-        if len(self.off) > 10_000:
-            self.off = sorted(self.off, reverse=True)[:1_000]
+        self.beats += 1
+        first, last, _ = self.ends.get(record.boot, (record.mono, record.mono, record.seq))
+        self.within[record.boot] = max(self.within.get(record.boot, (0, record.seq)), (record.mono - last, record.seq))
+        self.ends[record.boot] = (first, record.mono, record.seq)
+
+    def gaps(self, boots: list[Boot]) -> Iterator[tuple[int, int, str]]:
+        """Yield (milliseconds, record after it, what) of each boot's silences, and of those between boots that no
+        shutdown record announced.
+        """
+        for number, boot in enumerate(boots):
+            first, last, _ = self.ends.get(boot.number, (boot.last_mono, boot.last_mono, boot.last_seq))
+            yield first - boot.first_mono, boot.last_seq, "after a start"
+            if boot.number in self.within:
+                yield (*self.within[boot.number], "within a boot")
+                yield boot.last_mono - last, boot.last_seq, "before an end"
+            before = boots[number - 1] if number else None
+            if before and before.last_kind not in ANNOUNCED and before.last_t and boot.first_t:
+                yield boot.first_t - before.last_t, boot.first_seq, "between boots"
 
 
 def judge_cadence(history: History, silence: Silence, compared: Compared, view: View | None) -> None:
-    """Answer cadence: (1) the enrolment says how often the device speaks; (2) no two heartbeats of one boot lie
-    further apart; (3) no undeclared silence lies between boots; (4) the clocks that say so do not contradict the
-    chain."""
+    """Answer cadence: (1) the enrolment says how often the device speaks; (2) no two heartbeats of one boot lie further
+    apart, nor its start and end from them; (3) no unannounced silence lies between boots; (4) the clocks that say so do
+    not contradict the chain.
+    """
     case: Case = history.cases["cadence"]
     # (1)
     found = enrolment_of(history, view) if view else None
@@ -128,22 +142,16 @@ def judge_cadence(history: History, silence: Silence, compared: Compared, view: 
     if not compared.top:
         case.leave_open("no_head", "no signed head covers the records shown")
     # (2), (3)
-    for what, gaps in (("within a boot", silence.gaps), ("between boots", silence.off)):
-        for length, seq in sorted(gaps, reverse=True):
-            if length > GRACE * cadence * 1000:
-                case.fail(
-                    "silence",
-                    f"{length // 1000} s of silence {what} before record {seq}, the cadence is {cadence} s",
-                    seq,
-                )
+    for length, seq, what in silence.gaps(history.boots):
+        if length > GRACE * cadence * 1000:
+            detail = f"{length // 1000} s of silence {what} by record {seq}, the cadence is {cadence} s"
+            case.fail("silence", detail, seq)
     # (4)
     if view is not None:
         _judge_clock(case, compared, view)
     key = history.key.kid.hex()[:16] if history.key else "unknown"
-    case.attest(
-        f"device key {key}…, by its own clocks",
-        f"{silence.beats} heartbeats, none more than {GRACE * cadence} s after the last",
-    )
+    detail = f"{silence.beats} heartbeats, no silence of more than {GRACE * cadence} s"
+    case.attest(f"device key {key}…, by its own clocks", detail)
 
 
 def _judge_clock(case: Case, compared: Compared, view: View) -> None:

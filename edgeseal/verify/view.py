@@ -10,6 +10,7 @@ not in it is a fork where it is shown to contradict it, and unlinked where nothi
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -57,11 +58,14 @@ class View:
     failures: list[tuple[str, str]] = field(default_factory=list)
     _roots: dict[int, bytes] = field(default_factory=dict)
     _false: set[int] = field(default_factory=set)
-    _proofs: list[SnapshotProof | AbsenceProof] = field(default_factory=list)
+    _proofs: dict[str, list[SnapshotProof | AbsenceProof]] = field(default_factory=dict)
+    _snapshots: dict[int, Placed] = field(default_factory=dict)
+    _anchored: list[Anchor] = field(default_factory=list)
 
     def settle(self, consistency: Iterable[Consistency], proofs: Iterable[SnapshotProof | AbsenceProof]) -> None:
         """Work out the view; call it once all signed heads have been taken in. Raises nothing."""
-        self._proofs = list(proofs)
+        self._snapshots = {placed.position: placed for placed in self.fleet.snapshots}
+        self._sort(proofs)
         # (1)
         nodes = {(head.size, head.root) for head in self.fleet.heads}
         nodes |= {(anchor.size, anchor.root) for anchor in self.anchors.believed}
@@ -82,16 +86,29 @@ class View:
 
     def anchor_of(self, position: int) -> Anchor | None:
         """Return the first believed anchor in the main view whose head covers a position."""
-        for anchor in self.anchors.believed:
-            if anchor.size > position and self.main.get(anchor.size) == anchor.root:
-                return anchor
-        return None
+        at = bisect_right(self._anchored, position, key=lambda anchor: anchor.size)
+        return self._anchored[at] if at < len(self._anchored) else None
 
-    def ground_at(self, position: int) -> Ground:
-        """Return on what the order of the statements up to a position stands: the chain, or the gateway's word."""
-        if self.settled and position < self.settled.size:
-            return self.settled.ground
-        return Ground(ATTESTED, self.gateway(), "the order of statements that no believed anchor covers")
+    def order(self, position: int) -> tuple[Ground, tuple[str, str] | None]:
+        """Return on what it stands that the keysets below a position are these and no others, and why it may not stand.
+
+        The chain, where all statements up to a believed anchor are here; else the gateway's word, by its signed head or
+        by a snapshot that counts the keysets.
+        """
+        if position < self.complete:
+            if self.settled and position < self.settled.size:
+                return self.settled.ground, None
+            return Ground(ATTESTED, self.gateway(), "the order of statements that no believed anchor covers"), None
+        told = self.subject(self.fleet.log.hex())
+        ground = told.ground or Ground(ATTESTED, self.gateway(), "nothing")
+        if told.ground is None or told.problem or position >= told.as_of:
+            return ground, (
+                "keysets_incomplete",
+                "nothing shows that the keysets here are all there were at that position",
+            )
+        if not all(self.proved(entry.position) for entry in self.fleet.keysets):
+            return ground, ("keysets_incomplete", "a keyset's position is not proved")
+        return ground, None
 
     def root_at(self, size: int) -> bytes | None:
         """Return the main view's root at a size, where it is known."""
@@ -129,7 +146,7 @@ class View:
         """
         for anchor in reversed(self.anchors.believed):
             last = anchor.size - 1
-            plain = self.proved(last) and all(p.position != last for p in self.fleet.snapshots)
+            plain = self.proved(last) and last not in self._snapshots and last in self.fleet.leaves
             if anchor.size > covered and not plain:
                 detail = f"the chain holds a head of size {anchor.size}, what is shown here ends at {covered}"
                 return "newer_anchor", detail
@@ -140,13 +157,11 @@ class View:
             "no_snapshot",
             "neither all statements of the fleet log nor a snapshot path for this subject are here",
         )
-        for proof in sorted(self._proofs, key=lambda proof: -proof.position):
-            found = next((p for p in self.fleet.snapshots if p.position == proof.position), None)
+        for proof in self._proofs.get(sub, ()):
+            found = self._snapshots.get(proof.position)
             if found is None or not self.proved(proof.position):
-                problem = (
-                    "snapshot_not_proved",
-                    f"the snapshot at {proof.position} is not shown to stand in the fleet log",
-                )
+                detail = f"the snapshot at {proof.position} is not shown to stand in the fleet log"
+                problem = ("snapshot_not_proved", detail)
                 continue
             snapshot = found.statement.content
             assert isinstance(snapshot, Snapshot)
@@ -155,18 +170,24 @@ class View:
             )
             try:
                 if isinstance(proof, AbsenceProof):
-                    if proof.sub == sub:
-                        proof.verify(snapshot)
-                        return SubjectView((), proof.position, ground, problem=self._newer(proof.position + 1))
-                    continue
-                entry = proof.verify(snapshot)
+                    proof.verify(snapshot)
+                    return SubjectView((), proof.position, ground, problem=self._newer(proof.position + 1))
+                told = _matched(proof.verify(snapshot), placed, proof.position, ground)
+            except EvidenceError as error:
+                problem = (error.code, f"snapshot proof at {proof.position}: {error.message}")
+                continue
+            return told if told.problem else replace(told, problem=self._newer(proof.position + 1))
+        return SubjectView(placed, 0, None, problem=problem)
+
+    def _sort(self, proofs: Iterable[SnapshotProof | AbsenceProof]) -> None:
+        """Sort proofs by the subject they claim to be about, newest first."""
+        for proof in sorted(proofs, key=lambda proof: -proof.position):
+            try:
+                sub = proof.sub if isinstance(proof, AbsenceProof) else Entry.decode(proof.located.entry).sub
             except EvidenceError as error:
                 self.failures.append((error.code, f"snapshot proof at {proof.position}: {error.message}"))
                 continue
-            if entry.sub == sub:
-                told = _matched(entry, placed, proof.position, ground)
-                return told if told.problem else replace(told, problem=self._newer(proof.position + 1))
-        return SubjectView(placed, 0, None, problem=problem)
+            self._proofs.setdefault(sub, []).append(proof)
 
     def _recompute(self, sizes: set[int]) -> None:
         leaves = self.fleet.leaves
@@ -222,6 +243,7 @@ class View:
         self.complete = max((size for size, root in self.main.items() if self._roots.get(size) == root), default=0)
         in_view = [a for a in self.anchors.believed if self.main.get(a.size) == a.root]
         self.settled = in_view[-1] if in_view else None
+        self._anchored = in_view
 
     def _judge(self, nodes: set[Node]) -> None:
         signers: dict[Node, bytes] = {}

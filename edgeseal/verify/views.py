@@ -90,11 +90,10 @@ def _judge_parallel(history: History, view: View, others: dict[bytes, History], 
         case.note("other keys of the same device were not looked for, since not all statements are here")
         return
     position, enrolment = mine
-    for placed in (p for ps in view.fleet.subjects.values() for p in ps):
-        content = placed.statement.content
-        if not isinstance(content, Enrolment) or content.name != enrolment.name or content.log == history.log:
+    for at, content in view.fleet.named.get(enrolment.name, ()):
+        if content.log == history.log:
             continue
-        first, second = sorted(((position, history.log), (placed.position, content.log)))
+        first, second = sorted(((position, history.log), (at, content.log)))
         if not _ended(first[1], second, view, others):
             detail = f"device {enrolment.name!r} has two logs at once: {first[1].hex()} and {second[1].hex()}"
             case.fail("parallel_logs", detail)

@@ -17,6 +17,7 @@ from edgeseal.head import FleetHead, Seen, SignedFleetHead
 from edgeseal.receipt import Receipt
 from edgeseal.record import Header, body_hash
 from edgeseal.segment import bare_leaf, header_only, whole
+from edgeseal.statements.keyset import Member
 from edgeseal.statements.snapshot import Snapshot
 from edgeseal.trust import Trust
 from edgeseal.verify import ChainState, ChainView, Interval, Reexecution, RegistryKey
@@ -775,6 +776,71 @@ def withheld_command() -> Evidence:
     return given(world)
 
 
+def removed_operator() -> tuple[World, Device, int]:
+    """Return a world whose newest keyset lets the operator command no longer, and who did all the same."""
+    world, device = simple()
+    members = (Member(world.gateway.public, "gateway"), Member(world.operator.public, "operator", ("enrol",)))
+    removed = world.add(world.next_keyset(members))
+    device.take_policy()
+    device.obey(world.send(device, "ping", {"text": "x"}))
+    device.seal()
+    world.deliver(device)
+    world.anchor()
+    return world, device, removed
+
+
+@row(
+    "let an operator command whom the root has removed", GATEWAY, ALL, "command_authority", "failed", "out_of_scope", 39
+)
+def removed_commands() -> Evidence:
+    world, _, _ = removed_operator()
+    return given(world)
+
+
+@row(
+    "leave out the keyset that removed an operator",
+    AUTHOR,
+    "receipts, snapshot paths",
+    "command_authority",
+    "not_answered",
+    "keysets_incomplete",
+)
+def hidden_keyset() -> Evidence:
+    world, device, removed = removed_operator()
+    return given(world, **partial(world, device, without={removed}))
+
+
+@row(
+    "leave out the keyset that removed an operator",
+    AUTHOR,
+    "receipts, snapshot paths",
+    "attribution",
+    "not_answered",
+    "keysets_incomplete",
+)
+def hidden_keyset_attribution() -> Evidence:
+    return hidden_keyset()
+
+
+@row(
+    "rewrite the log without a device",
+    GATEWAY,
+    "the device's export: receipts of its heads",
+    "single_view_fleet",
+    "failed",
+    "fork",
+)
+def rewritten_without_device() -> Evidence:
+    shown, device = simple()
+    promised = [shown.receipt(p) for p, raw in enumerate(shown.statements) if raw in device.heads]
+    world = World()
+    world.anchor()
+    world.device("cam-2")
+    for _ in range(4):
+        world.anchor()
+    return given(world, device, receipts=promised)
+
+
 # What an RPC can do (how it is believed: tests/unit/test_chaincheck.py)
 
 
@@ -803,7 +869,8 @@ def partial(world: World, device: Device, without: set[int]) -> dict[str, Any]:
     """
     kid = device.key.kid.hex()
     mine = [p for p, raw in enumerate(world.statements) if raw in device.heads or device.log in raw]
-    keep = sorted({0, *mine, world.size - 1} - without)
+    keysets = [p for p, raw in enumerate(world.statements) if raw in world.keysets]
+    keep = sorted({*keysets, *mine, world.size - 1} - without)
     subjects = (device.log.hex(), kid, world.log.hex())
     tree = world.snapshot_tree()
     sizes = sorted({SignedFleetHead.decode(head).head.size for head in world.heads})

@@ -70,6 +70,9 @@ def _collect(subparsers: Parsers) -> None:
         metavar="EXPORT",
         help="what `edgeseal-agent export` wrote: adds inputs, openings, and what the gateway does not show",
     )
+    parser.add_argument(
+        "--anchored", action="store_true", help="leave out the newest records, which no final anchor covers yet"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="ZIP", help="the bundle to write")
 
 

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,7 +60,7 @@ def run(args: Any) -> int:
             if args.gateway:
                 made = GatewayClient(args.gateway, token_file=args.token_file, ca_file=args.ca_file)
                 client = stack.enter_context(made)
-            counts = Collection(client, exports, say).write(Writer(archive.writestr))
+            counts = Collection(client, exports, say, args.anchored).write(Writer(archive.writestr))
         draft.rename(out)
     except FormatError as error:
         raise UsageError(error.code, f"a device's export cannot be read: {error.message}") from error
@@ -79,7 +79,11 @@ class Collection:
     client: GatewayClient | None
     exports: list[Bundle]
     say: Say
+    anchored_only: bool = False
     counts: dict[str, int] = field(default_factory=dict)
+    _statements: dict[int, bytes] = field(default_factory=dict)
+    _below: int = 1 << 63
+    _others: list[bytes] | None = None
     _sizes: set[int] = field(default_factory=set)
     _keys: dict[bytes, cose.PublicKey] = field(default_factory=dict)
 
@@ -88,27 +92,49 @@ class Collection:
         index = self.client.get("/v1/export/index") if self.client else {}
         devices = [bytes.fromhex(device["log"]) for device in index.get("devices", [])]
         own = {log: export for export in self.exports for log in export.logs()}
+        self.say("fleet log")
+        for export in reversed(self.exports):
+            self._statements.update(export.statements())
+        self._statements.update(self._gateway_statements())
+        if self.anchored_only:
+            self._below = max((anchor["size"] for anchor in index.get("anchors", [])), default=0)
+            self._statements = {pos: raw for pos, raw in self._statements.items() if pos < self._below}
+        ends = self._ends() if self.anchored_only else None
         for log in sorted({*devices, *own}):
-            self._device(writer, log, own.get(log), log in devices)
-        self._statements(writer)
+            self._device(writer, log, own.get(log), log in devices, ends)
+        self._write_statements(writer)
         fleet_log = self._fleet(writer, index, sorted({*devices, *own}))
         self._anchors(writer)
         self._rest(writer)
         writer.finish(fleet_log)
         return self.counts
 
-    def _device(self, writer: Writer, log: bytes, own: Bundle | None, known: bool) -> None:
+    def _ends(self) -> dict[bytes, int]:
+        """Return, by log, how many records the heads among the statements cover."""
+        ends: dict[bytes, int] = {}
+        for raw in self._statements.values():
+            if (log := _head_log(raw)) is not None:
+                ends[log] = max(ends.get(log, 0), _head_size(raw))
+        return ends
+
+    def _device(
+        self, writer: Writer, log: bytes, own: Bundle | None, known: bool, ends: dict[bytes, int] | None
+    ) -> None:
         self.say(f"device log {log.hex()[:16]}…")
-        theirs = self._items(log) if known else iter(())
-        ours = (tuple(item) for _, items in own.records(log) for item in items) if own else iter(())
-        writer.records(log, self._watched(_merged(theirs, ours)))
         heads = set(self._heads(log)) if known else set()
         heads |= set(own.heads(log)) if own else set()
         heads |= {raw for raw in self._evidence() if _head_log(raw) == log}
-        writer.heads(log, sorted(heads, key=_head_order))
+        end = max(map(_head_size, heads), default=0)  # what no signed head covers is evidence of nothing
+        if ends is not None:
+            end = ends.get(log, 0)
+            heads = {raw for raw in heads if _head_size(raw) <= end}
+        theirs = self._items(log) if known else iter(())
+        ours = (tuple(item) for _, items in own.records(log) for item in items) if own else iter(())
+        writer.records(log, self._watched(islice(_merged(theirs, ours), end)))
+        writer.heads(log, sorted(heads, key=lambda raw: (_head_size(raw), raw)))
         self._count("device heads", len(heads))
         if own:
-            writer.openings(log, own.openings(log))
+            writer.openings(log, (opening for opening in own.openings(log) if opening.seq < end))
 
     def _watched(self, items: Iterable[Item]) -> Iterator[Item]:
         """Pass items on; note the fleet heads that records carry, so that consistency proofs to them can be fetched."""
@@ -133,20 +159,15 @@ class Collection:
         except EvidenceError:
             return  # the verifier says what is wrong with it
 
-    def _statements(self, writer: Writer) -> None:
-        self.say("fleet log")
-        found: dict[int, bytes] = {}
-        for export in reversed(self.exports):
-            found.update(export.statements())
-        found.update(self._gateway_statements())
-        writer.statements(sorted(found.items()))
-        self._count("statements", len(found))
-        receipts = list(dict.fromkeys(raw for export in self.exports for raw in export.receipts()))
-        for raw in receipts:
-            try:
-                self._sizes.add(Receipt.decode(raw).size)
-            except EvidenceError:
-                continue
+    def _write_statements(self, writer: Writer) -> None:
+        writer.statements(sorted(self._statements.items()))
+        self._count("statements", len(self._statements))
+        receipts = []
+        for raw in dict.fromkeys(raw for export in self.exports for raw in export.receipts()):
+            size = _receipt_size(raw)
+            if size <= self._below:
+                receipts.append(raw)
+                self._sizes.add(size)
         writer.receipts(receipts)
 
     def _gateway_statements(self) -> Iterator[tuple[int, bytes]]:
@@ -163,8 +184,8 @@ class Collection:
             sizes = {anchor["size"] for anchor in index["anchors"]} | {
                 snapshot["size"] for snapshot in index["snapshots"]
             }
-            kept = sorted({index["size"], *sorted(sizes)[-MAX_FLEET_HEADS:]})
-            known = self._known_heads([size for size in sorted({*kept, *self._sizes}) if size <= index["size"]])
+            kept = {index["size"], *sorted(sizes)[-MAX_FLEET_HEADS:], *self._sizes}
+            known = self._known_heads(sorted(size for size in kept if 0 < size <= min(index["size"], self._below)))
             heads |= {raw for _, raw in known}
             consistency += self._consistency([size for size, _ in known])
             snapshots = self._snapshots(index, logs)
@@ -193,8 +214,9 @@ class Collection:
         return found
 
     def _snapshots(self, index: dict[str, Any], logs: list[bytes]) -> list[dict[str, Any]]:
-        anchored = [entry["pos"] for entry in index["snapshots"] if entry["anchored"]]
-        positions = [entry["pos"] for entry in index["snapshots"] if entry["pos"] < index["size"]]
+        shown = [entry for entry in index["snapshots"] if entry["pos"] < min(index["size"], self._below)]
+        anchored = [entry["pos"] for entry in shown if entry["anchored"]]
+        positions = [entry["pos"] for entry in shown]
         if not positions:
             return []
         kids = [device["kid"] for device in index["devices"]]
@@ -259,13 +281,15 @@ class Collection:
             yield from page
             start = SignedDeviceHead.decode(page[-1]).head.size + 1
 
-    def _evidence(self) -> Iterator[bytes]:
-        """Yield the signed device heads among the refused bytes that the gateway kept: the other sides of forks."""
-        start = 0
-        while page := self._page("/v1/export/evidence", {"from": start, "limit": PAGE}):
-            for entry in page:
-                yield from _heads_in(entry["bytes"])
-            start = int(page[-1].get("id", start + len(page) - 1)) + 1
+    def _evidence(self) -> list[bytes]:
+        """Return the signed device heads among the refused bytes that the gateway kept: the other sides of forks."""
+        if self._others is None:
+            self._others, start = [], 0
+            while page := self._page("/v1/export/evidence", {"from": start, "limit": PAGE}):
+                for entry in page:
+                    self._others += _heads_in(entry["bytes"])
+                start = int(page[-1]["id"]) + 1
+        return self._others
 
     def _page(self, path: str, query: Any) -> Any:
         if self.client is None:
@@ -311,11 +335,18 @@ def _head_log(raw: bytes) -> bytes | None:
         return None
 
 
-def _head_order(raw: bytes) -> tuple[int, bytes]:
+def _head_size(raw: bytes) -> int:
     try:
-        return SignedDeviceHead.decode(raw).head.size, raw
+        return SignedDeviceHead.decode(raw).head.size
     except EvidenceError:
-        return 0, raw
+        return 0
+
+
+def _receipt_size(raw: bytes) -> int:
+    try:
+        return Receipt.decode(raw).size
+    except EvidenceError:
+        return 0
 
 
 def _fleet_order(raw: bytes) -> tuple[int, bytes]:
