@@ -70,6 +70,7 @@ def tell(out: Path, *, inferences: int, keep: bool, rpc: str | None, account_key
     if rpc and not account_key:
         raise UsageError("usage", "with --rpc an account with funds is needed", "add --account-key FILE")
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it otherwise
     out.mkdir(parents=True, exist_ok=True)
     work = out.resolve() / "work"
     shutil.rmtree(work, ignore_errors=True)
