@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import subprocess
 import zipfile
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from edgeseal import commitment, container
 from edgeseal.bundle import Bundle
+from edgeseal.merkle import leaf_hash
 from edgeseal.model import encode_package
 from edgeseal.record import Header, decode_body
+from edgeseal_agent import recovery
 from edgeseal_agent.store import Store
 from edgeseal_console.demo.parts import Broker
 from tests.agentrig import MODEL, AgentRig, Gateway, wait
@@ -292,6 +299,43 @@ def test_a_quota_that_is_reached_stops_clearly_and_loses_nothing(
         assert gateway.side.kinds(rig.log).count("inference") == 1000
     finally:
         rig.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_disk_that_fills_up_stops_clearly_and_loses_nothing(tmp_path: Path) -> None:
+    """A real full disk: a file system of a few megabytes, with nothing kept back as a reserve."""
+    rig = AgentRig(
+        tmp_path / "device",
+        make_pack(FleetSide().world),
+        extra=[f"model: {{package: {MODEL / 'package'}}}", "storage: {min_free_mb: 0}"],
+    )
+    rig.init()
+    state, small = rig.folder / "state", tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(small)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("needs root")  # of a container that may not mount
+    try:
+        shutil.copytree(state, small / "state")
+        rig.config.write_text(rig.config.read_text().replace("state_dir: state", f"state_dir: {small / 'state'}"))
+        rig.drop(3000)
+        rig.start()
+        rig.wait_end(code=1)
+        assert "disk_full" in rig.said() and "free disk space" in rig.said()
+        subprocess.run(["mount", "-o", "remount,size=50m", str(small)], check=True)
+        rig.start("--once")
+        rig.wait_end()
+        store = Store(small / "state" / "journal.db")
+        assert recovery.check(store) > 3000
+        with closing(store.reader()) as reader:
+            rows = reader.execute("SELECT header FROM records ORDER BY seq").fetchall()
+            kinds = dict(reader.execute("SELECT kind, count(*) FROM records GROUP BY kind").fetchall())
+        leaves = [leaf_hash(header).hex() for (header,) in rows]
+        assert rig.acks == {seq: leaves[seq] for seq in range(2, len(leaves))}
+        assert kinds["inference"] == 3000 == rig.done()
+    finally:
+        rig.close()
+        subprocess.run(["umount", str(small)], check=True)
 
 
 def test_a_quota_may_cost_inputs_instead(tmp_path: Path) -> None:
