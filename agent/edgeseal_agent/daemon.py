@@ -28,13 +28,15 @@ from edgeseal_agent.clock import DeviceClock
 from edgeseal_agent.commands import Commands
 from edgeseal_agent.config import Config, MqttConfig
 from edgeseal_agent.disk import MB, DiskGuard
+from edgeseal_agent.foldersource import FolderSource
 from edgeseal_agent.inference import Engine, InferenceRecorder
 from edgeseal_agent.intake import Intake
 from edgeseal_agent.journal import Journal
+from edgeseal_agent.listsource import ListSource
 from edgeseal_agent.notify import Notifier
 from edgeseal_agent.sealer import Sealer, Signer
 from edgeseal_agent.sealing import SealPolicy
-from edgeseal_agent.source import FolderSource, ListSource, Source
+from edgeseal_agent.source import Source
 from edgeseal_agent.store import Store
 from edgeseal_agent.uplink import Uplink
 
@@ -42,7 +44,7 @@ STATUS_NAME: Final = "status.json"
 STATUS_EVERY_S: Final = 1.0
 RETAIN_EVERY_S: Final = 3_600.0
 SEAL_TIMEOUT_S: Final = 60.0
-SWITCH_S: Final = 0.0005
+SWITCH_S: Final = 0.0001
 """Seconds one thread may hold the interpreter while another waits: short, so that the journal never delays a model."""
 
 
