@@ -9,7 +9,7 @@ from pathlib import Path
 from edgeseal_console.demo.fleet import Fleet
 from tests.e2e import evidence
 from tests.e2e.load import PACKAGE, all_anchored, status_of
-from tests.realparts.tpm import MAX_TRIES, Maker, SoftwareTpm
+from tests.realparts.tpm import MAX_TRIES, Maker, SoftwareTpm, key_of
 
 BURST = 40
 
@@ -20,7 +20,7 @@ def test_a_tpm_device_from_enrolment_to_anchored_evidence(
     maker.certify(software_tpm)
     provisioned = software_tpm.provision(tmp_path / "tpm")
     assert provisioned.returncode == 0, provisioned.stderr
-    section = json.dumps(evidence.key_section(provisioned.stdout))
+    section = json.dumps(key_of(provisioned.stdout)[0])
     device = fleet.add_device("tpm-device", key=section, assurance="tpm-unverified", extra="seal: {head_every: 16}")
     check = fleet.run_json("edgeseal-agent", "check", "--config", device.config)
     findings = {finding["what"]: finding for finding in check["findings"]}
@@ -42,6 +42,7 @@ def test_a_tpm_device_from_enrolment_to_anchored_evidence(
     software_tpm.start()
     size = all_anchored(fleet, device, 2 * BURST)
     device.program.stop()
+    fleet.wait_anchored(device, status_of(fleet, device)["records"])
 
     bundle, trust = evidence.collect(fleet, [device], tmp_path)
     verdict = evidence.verdict(fleet, bundle, trust)

@@ -29,6 +29,7 @@ COMMAND_TIMEOUT_S: Final = 300.0
 WAIT_S: Final = 180.0
 POLL_S: Final = 0.2
 GROUP: Final = "demo"
+SOFTHSM_KEY: Final = "{token: device, label: device, create: true}"
 BIN: Final = Path(sys.executable).parent
 """Where the installed programs lie: beside the interpreter."""
 
@@ -240,14 +241,24 @@ class Fleet:
         with self.api() as api:
             self.wait("the gateway's API", lambda: bool(api.get("/v1/health")))
 
-    def add_device(self, name: str, *, extra: str = "", arguments: Sequence[str] = ()) -> Device:
+    def add_device(
+        self,
+        name: str,
+        *,
+        extra: str = "",
+        arguments: Sequence[str] = (),
+        key: str = SOFTHSM_KEY,
+        assurance: str = "softhsm",
+    ) -> Device:
         """Provision, initialise and enrol one device; it is not started yet.
 
         Args:
             extra: more lines of its configuration (whole top-level sections other than source and mqtt).
             arguments: more words of its ``run`` command line.
+            key: the ``key`` section of its configuration.
+            assurance: what the operator attests of that key.
         """
-        self.say(f"device {name}: key in a SoftHSM token, genesis, enrolment")
+        self.say(f"device {name}: key in a token ({assurance}), genesis, enrolment")
         folder = self.folder / name
         folder.mkdir()
         pack, inbox, config = folder / "pack.cbor", folder / "inbox", folder / "agent.yaml"
@@ -255,7 +266,7 @@ class Fleet:
         self.run("edgeseal", "provision", "--home", self.home, "--out", pack)
         lines = [
             "schema: edgeseal-agent/1", f"name: {name}", f"groups: [{GROUP}]", "state_dir: state",
-            "provisioning: pack.cbor", "key: {token: device, label: device, create: true}",
+            "provisioning: pack.cbor", f"key: {key}",
             "source: {kind: watch, path: inbox, poll_ms: 50, settle_ms: 0}",
         ]  # fmt: skip
         config.write_text("\n".join(lines) + f"\n{extra}\n")
@@ -267,7 +278,7 @@ class Fleet:
         )
         config.write_text("\n".join([*lines, mqtt]) + f"\n{extra}\n")
         request_file = folder / "state" / "enrol-request.json"
-        self.run("edgeseal", "identity", "enrol", "--home", self.home, request_file)
+        self.run("edgeseal", "identity", "enrol", "--home", self.home, request_file, "--assurance", assurance)
         device = Device(name, folder, inbox, request["log"], request["kid"], Program(name, config, arguments))
         self.devices.append(device)
         return device
