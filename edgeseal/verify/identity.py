@@ -130,12 +130,11 @@ def _by_statements(history: History, view: View, placed: list[int], start: int) 
             _apply(case, revocation, content, placed)
     if entry and entry.valid_until is not None and not told.placed:
         case.leave_open("revoked", f"a snapshot says the key ended at {entry.valid_until}, the revocation is not here")
-    by = told.ground.by if told.ground and told.ground.by else view.gateway()
     detail = (
         f"{len(placed)} heads from {start} on; no revocation in the fleet log as of {told.as_of}; the registry "
         f"was not read"
     )
-    case.attest(by, detail)
+    case.attest(view.gateway(), detail)
 
 
 def _apply(case: Case, placed_at: Placed, content: Revocation, placed: list[int]) -> None:

@@ -251,15 +251,18 @@ def roll_up(answers: Iterable[Answer]) -> Answer:
     for wanted in (FAILED, NOT_ANSWERED):
         chosen = [answer for answer in given if answer.answer == wanted]
         if chosen:
-            more = f" (and {len(chosen) - 1} more logs)" if len(chosen) > 1 else ""
-            return Answer(wanted, chosen[0].detail + more, reason=chosen[0].reason)
+            return Answer(wanted, chosen[0].detail + _others(chosen), reason=chosen[0].reason)
     if not given:
         return Answer(NOT_ANSWERED, "the bundle holds no device log", reason="no_device")
     attested = [answer for answer in given if answer.ground == ATTESTED]
     chosen = attested or given
     by = "; ".join(dict.fromkeys(answer.by for answer in attested if answer.by)) or None
-    more = f" (and {len(given) - 1} more logs)" if len(given) > 1 else ""
-    return Answer(OK, chosen[0].detail + more, ground=ATTESTED if attested else PROVED, by=by)
+    return Answer(OK, chosen[0].detail + _others(given), ground=ATTESTED if attested else PROVED, by=by)
+
+
+def _others(answers: list[Answer]) -> str:
+    more = len(answers) - 1
+    return f" (so for {more} more log{'s' if more > 1 else ''})" if more else ""
 
 
 def check_asked(asked: Iterable[str]) -> tuple[str, ...]:
