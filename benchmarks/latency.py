@@ -30,7 +30,8 @@ from edgeseal_agent import identity
 from edgeseal_agent.daemon import SWITCH_S, build_name
 from edgeseal_agent.inference import Engine, Inference, InferenceRecorder, LoadedModel, load_model
 from edgeseal_agent.intake import MAX_IN_FLIGHT
-from edgeseal_agent.source import ListSource, Waiting
+from edgeseal_agent.listsource import ListSource
+from edgeseal_agent.source import Waiting
 from edgeseal_console.operate.models import pack
 
 NAME: Final = "latency"
