@@ -79,6 +79,8 @@ def _try(what: str, look: Callable[[], str]) -> Finding:
         return Finding(what, "fail", str(error), error.remedy)
     except OSError as error:
         return Finding(what, "fail", f"{error.filename}: {error.strerror}")
+    except sqlite3.Error as error:
+        return Finding(what, "fail", f"the store cannot be read: {error}", "keep the file: it is evidence")
 
 
 def _store(config: Config) -> str:
