@@ -1,0 +1,166 @@
+"""Records per CPU-second of the gateway's process: from the broker, over TLS, to the fsynced store.
+
+A device's segments, 32 and 256 records each, go through a real mosquitto to a process that is the gateway's way in
+(:mod:`benchmarks.receiver`). Only that process's CPU time counts, all its threads together; the broker and the sender
+are not in it. Beside it: the indexer, which decodes records later and off this path, on the store just filled; and the
+limit, one signature check a segment and the hashes of a record, by the constants of the design and as measured here.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from benchmarks.history import LongHistory
+from benchmarks.table import Row, Tell, ratio_at_least, shown
+from benchmarks.trials import Ratio
+from benchmarks.workdir import folder
+from edgeseal import topics
+from edgeseal.adapters.mqtt import Endpoint, MqttLink
+from edgeseal.head import SignedDeviceHead
+from edgeseal.statements.enrolment import Enrolment
+from edgeseal_console.demo.parts import ADDRESS, Broker
+from edgeseal_gateway.index import Indexer
+from edgeseal_gateway.store import devices
+from edgeseal_gateway.store.database import Database
+
+NAME: Final = "gateway"
+SIZES: Final = ((32, 64_000, 80_000.0), (256, 204_800, 200_000.0))
+"""Records a segment, records in all, least records per CPU-second."""
+ROUNDS: Final = 5
+VERIFY_US: Final = 45.0
+HASH_US: Final = 0.25
+TIMEOUT_S: Final = 150.0
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What one run took: records per CPU-second of the process, and per second of the clock."""
+
+    per_cpu: float
+    per_wall: float
+
+
+def measure(tell: Tell) -> list[Row]:
+    rows: list[Row] = []
+    with folder() as root, Broker() as broker:
+        for each, records, floor in SIZES:
+            tell(f"making {records:,} records in segments of {each}")
+            history = LongHistory()
+            segments = list(history.segments(records, each))
+            verify_us, hash_us = _costs(history)
+            runs = []
+            for number in range(ROUNDS):
+                store = root / f"{each}-{number}.db"
+                _enrol(store, history)
+                runs.append(_run(store, broker, history, segments, records))
+                tell(f"{each} a segment, run {number + 1} of {ROUNDS}: {runs[-1].per_cpu:,.0f} records per CPU-second")
+            rows += _rows(each, floor, runs, verify_us / each + hash_us)
+            tell("the indexer over the last store")
+            rows.append(_indexed(root / f"{each}-{ROUNDS - 1}.db", each, records))
+    return rows
+
+
+def _rows(each: int, floor: float, runs: list[Taken], limit_us: float) -> list[Row]:
+    rates = [run.per_cpu for run in runs]
+    middle = median(rates)
+    ratio = Ratio.of(rates, [rate / middle for rate in rates])
+    wall = median(run.per_wall for run in runs)
+    design_us = VERIFY_US / each + HASH_US
+    return [
+        ratio_at_least(NAME, f"{each} a segment: records per CPU-second", ratio, floor, "{:,.0f}"),
+        shown(NAME, f"{each} a segment: share of the design's limit, {1e6 / design_us:,.0f}/s",
+              f"{middle * design_us / 1e6:.0%}", middle * design_us / 1e6),
+        shown(NAME, f"{each} a segment: share of the limit measured here, {1e6 / limit_us:,.0f}/s",
+              f"{middle * limit_us / 1e6:.0%}", middle * limit_us / 1e6),
+        shown(NAME, f"{each} a segment: records a second by the clock", f"{wall:,.0f}", wall),
+    ]  # fmt: skip
+
+
+def _enrol(store: Path, history: LongHistory) -> None:
+    """Make an empty gateway store in which the device is enrolled."""
+    Database.create(store)
+    database, device = Database(store), history.device
+    enrolment = Enrolment(device.key.public, device.records[0].leaf, "bench", "softhsm", None, (), 60)
+    with database.write() as connection:
+        devices.enrol(connection, enrolment, 3)
+    database.close()
+
+
+def _run(store: Path, broker: Broker, history: LongHistory, segments: list[bytes], records: int) -> Taken:
+    """Send every segment to a fresh receiver and return what taking them cost it."""
+    files = broker.authority.issue_client("gateway")
+    spec = {
+        "store": str(store), "host": ADDRESS, "port": broker.port, "log": history.log.hex(), "records": records,
+        "ca": str(files.authority), "cert": str(files.certificate), "key": str(files.key),
+    }  # fmt: skip
+    receiver = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.receiver"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert receiver.stdin is not None and receiver.stdout is not None
+        receiver.stdin.write(json.dumps(spec))
+        receiver.stdin.close()
+        if receiver.stdout.readline() != "ready\n":
+            raise SystemExit("the receiver did not start")
+        _send(broker, history.log, segments)
+        found: dict[str, Any] = json.loads(receiver.stdout.readline())
+    finally:
+        receiver.kill()
+        receiver.wait()
+    if found["records"] != records or found["unsent"]:
+        raise SystemExit(f"the receiver did not take all of it: {found}")
+    return Taken(found["records"] / found["cpu_s"], found["records"] / found["wall_s"])
+
+
+def _send(broker: Broker, log: bytes, segments: list[bytes]) -> None:
+    """Publish the segments in order, as the device they are of."""
+    files = broker.authority.issue_client(log.hex())
+    endpoint = Endpoint(ADDRESS, broker.port, log.hex(), files.authority, files.certificate, files.key)
+    link = MqttLink(endpoint, [], lambda topic, payload, ack: ack())
+    link.start()
+    try:
+        for payload in segments:
+            if not link.wait_ready(TIMEOUT_S):
+                raise SystemExit(f"the broker does not take more: {link.trouble}")
+            link.publish(topics.up(log, "segment"), payload)
+    finally:
+        link.stop(TIMEOUT_S)
+
+
+def _costs(history: LongHistory) -> tuple[float, float]:
+    """Return what one signature check and the hashes of one record cost here, in microseconds of CPU."""
+    head, key = SignedDeviceHead.decode(history.heads[-1]), history.device.key.public
+    header, body = history.more(1)[0]
+    left = right = bytes(32)
+    verify, hashes = [], []
+    for _ in range(7):
+        started = time.process_time()
+        for _ in range(200):
+            head.verify(key)
+        verify.append((time.process_time() - started) / 200)
+        started = time.process_time()
+        for _ in range(5_000):
+            sha256(header).digest()
+            sha256(body).digest()
+            sha256(left + right).digest()
+        hashes.append((time.process_time() - started) / 5_000)
+    return median(verify) * 1e6, median(hashes) * 1e6
+
+
+def _indexed(store: Path, each: int, records: int) -> Row:
+    """Index a filled store, and say how many records that made per CPU-second."""
+    indexer = Indexer(Database(store), store.with_suffix(".index"))
+    started = time.process_time()
+    while indexer.step():
+        pass
+    rate = records / (time.process_time() - started)
+    indexer.close()
+    return shown(NAME, f"{each} a segment: records per CPU-second of the indexer", f"{rate:,.0f}", rate)
