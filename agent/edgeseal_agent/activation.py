@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -13,6 +14,8 @@ from edgeseal_agent.inference import Engine, LoadedModel, explain, load_model
 from edgeseal_agent.journal import Journal
 from edgeseal_agent.packages import Packages
 from edgeseal_agent.store import Store
+
+logger = logging.getLogger(__name__)
 
 Fetch = Callable[[bytes], bytes]
 """Gets a package's archive from the gateway by digest. Raises Unavailable ``package_unavailable``."""
@@ -57,6 +60,7 @@ class Activation:
             return
         try:
             self._engine.resume(load_model(files, self._config))
+            logger.info("model %s active again", active.hex())
         except EvidenceError as error:
             self._reject(active, None, error.code, explain(error))
 
@@ -98,11 +102,16 @@ class Activation:
         digest = model.package.digest
         facts = {"configured_model": digest} if command is None else {"model_command": command}
         self._engine.activate(model, self._journal, command, **facts).result()
+        manifest, info = model.package.manifest, model.runner.info
+        logger.info(
+            "model %s %s active on %s %s, %s", manifest.name, manifest.version, info.family, info.version, info.delegate
+        )
         # Durable: the activation and that it is the active model; a restart loads it again.
 
     def _reject(self, digest: bytes, command: bytes | None, reason: str, detail: str) -> None:
         fields = {"model": digest, "cmd": command, "reason": reason, "detail": detail}
         self._journal.append("model.rejected", fields)
+        logger.warning("model %s rejected: %s (%r)", digest.hex(), reason, detail)
 
     def _read_configured(self) -> tuple[bytes, dict[str, bytes]] | None:
         if self._config.package is None:

@@ -5,6 +5,7 @@ Owned by the uplink's thread; others read ``view``, one immutable value.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -20,6 +21,8 @@ from edgeseal_agent.authority import FORK, Included, View, check_included, check
 from edgeseal_agent.identity import Identity
 from edgeseal_agent.journal import Journal
 from edgeseal_agent.store import Store, set_meta
+
+logger = logging.getLogger(__name__)
 
 MAX_REPORTED: Final = 64
 """Fork reports of one run; the same gateway's hundredth contradiction shows nothing new."""
@@ -74,6 +77,7 @@ class Beliefs:
 
         self._journal.append("policy.changed", {"version": view.keyset.version, "keyset": data}, also)
         # Durable: record, keyset and home log; a restart judges by it.
+        logger.info("keyset %d", view.keyset.version)
         moved = view.seen is None and self.view.seen is not None
         self.view = view
         if moved:
@@ -91,6 +95,7 @@ class Beliefs:
         if digest in self._reported or len(self._reported) >= MAX_REPORTED:
             return
         self._reported.add(digest)
+        logger.error("the fleet log has two histories: %s; the proof is kept", error)
         self._journal.submit("tamper", {"what": "fleet-fork", "detail": str(error)[:400]})
         self._journal.submit("attest", {"type": "fleet-fork", "evidence": receipt})
 

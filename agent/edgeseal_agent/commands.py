@@ -7,6 +7,7 @@ positions. What a crash left half done is done again: every action can be repeat
 
 from __future__ import annotations
 
+import logging
 import queue
 import sqlite3
 import threading
@@ -27,6 +28,8 @@ from edgeseal_agent.beliefs import Beliefs
 from edgeseal_agent.inference import keep_opening
 from edgeseal_agent.journal import Journal
 from edgeseal_agent.store import Store, set_meta
+
+logger = logging.getLogger(__name__)
 
 MAX_WAITING: Final = 64
 """Commands held back for a keyset or until the token signs again; the gateway sends what is dropped again."""
@@ -179,6 +182,7 @@ class Commands:
         # Durable: the command and its place. A restart obeys it, once a signed head covers the record.
         self._known.add(order.digest)
         self._taken = self.position = position
+        logger.info("command %s at fleet position %d", command.action, position)
         self._todo.put(_Todo(seq, order.digest, command.id, command.action, message.args))
 
     def _refuse(self, statement: bytes, digest: bytes, position: int | None, error: EvidenceError) -> None:
@@ -199,6 +203,7 @@ class Commands:
             "count": 1,
         }  # fmt: skip
         if self._refusals.record(fields, also):
+            logger.warning("command %s refused: %s", digest.hex(), error)
             self._known.add(digest)
             if used:
                 self._taken = int(position or 0)
@@ -253,6 +258,7 @@ class Commands:
                 keep_opening(connection, seq, "result", result)
 
         self._journal.append("command.result", build, also)
+        logger.info("command %s: %s", todo.action, "done" if outcome.ok else f"failed, {outcome.reason}")
 
 
 class _Refusals:

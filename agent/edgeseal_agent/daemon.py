@@ -8,6 +8,7 @@ under a signed head, the uplink's last chance, journal.
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import sqlite3
 import sys
@@ -40,6 +41,8 @@ from edgeseal_agent.source import Source
 from edgeseal_agent.store import Store
 from edgeseal_agent.uplink import Uplink
 
+logger = logging.getLogger(__name__)
+
 STATUS_NAME: Final = "status.json"
 STATUS_EVERY_S: Final = 1.0
 RETAIN_EVERY_S: Final = 3_600.0
@@ -70,6 +73,7 @@ def run(config: Config, options: Options) -> int:
         UsageError: ``state_missing``, ``already_running``, and what the configuration asks for and cannot be had.
         Unavailable: disk or token. InvariantBroken: the store, or a defect of ours. What was acknowledged is durable.
     """
+    logging.basicConfig(format="edgeseal-agent: %(message)s", level=logging.INFO)
     sys.setswitchinterval(SWITCH_S)
     store = identity.open_store(config)
     with identity.exclusive(config.state_dir):
@@ -131,6 +135,9 @@ class Daemon:
         self._start_uplink()
         self._loading = threading.Thread(target=self._start_model, name="model", daemon=True)
         self._loading.start()
+        known, begun = self._identity, self._begun
+        clean = "" if begun.clean else ", the run before did not end cleanly"
+        logger.info("%s, log %s: %d records, start %d%s", known.name, known.log.hex(), begun.size, begun.boot, clean)
         self._notifier.send("READY=1", f"STATUS=log {self._identity.log.hex()}, {self._journal.size} records")
 
     def watch(self) -> None:
@@ -170,7 +177,7 @@ class Daemon:
                 self._sealer.wait_for(self._journal.size, SEAL_TIMEOUT_S)
                 self._flush()
         except EdgesealError as error:
-            print(f"edgeseal-agent: not left cleanly: {error}", file=sys.stderr)
+            logger.warning("not left cleanly: %s", error)
         finally:
             self._close()
 
@@ -182,6 +189,7 @@ class Daemon:
         self._sealer.stop()
         self._journal.close()
         self._write_status(running=False)
+        logger.info("left with %d records, %d of them under a signed head", self._journal.size, self._sealer.size)
 
     def _flush(self) -> None:
         if self._uplink is not None and self._link is not None and self._link.ready:
@@ -273,6 +281,7 @@ class Daemon:
 
     def _on_drop(self) -> None:
         detail = "storage.quota_mb is reached: inputs and openings are no longer kept"
+        logger.warning(detail)
         self._journal.submit("gap", {"what": "inputs", "count": 0, "detail": detail})
 
     def _heartbeat(self) -> dict[str, int]:

@@ -15,10 +15,11 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from edgeseal import cbor, commitment
-from edgeseal.errors import EvidenceError, UsageError
+from edgeseal.errors import EdgesealError, UsageError
 from edgeseal_agent.config import ModelConfig
-from edgeseal_agent.journal import Appended, Journal, Ticket
+from edgeseal_agent.journal import Journal
 from edgeseal_agent.store import set_meta
+from edgeseal_agent.ticket import Appended, Ticket
 
 if TYPE_CHECKING:
     from edgeseal.adapters.tflite import TfliteRunner
@@ -228,6 +229,6 @@ def keep_opening(
     connection.execute("INSERT INTO openings VALUES (?, ?, ?, NULL, ?)", (seq, field, plain, digest))
 
 
-def explain(error: EvidenceError) -> str:
+def explain(error: EdgesealError) -> str:
     """Return an error as the short text a record may carry."""
     return str(error)[:400]

@@ -9,10 +9,11 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, Final
 
-from edgeseal.errors import EdgesealError, EvidenceError
+from edgeseal.errors import EdgesealError, EvidenceError, UsageError
 from edgeseal_agent.inference import Engine, Inference, InferenceRecorder, explain
-from edgeseal_agent.journal import Appended, Journal, Ticket
+from edgeseal_agent.journal import Journal
 from edgeseal_agent.source import Source, Waiting
+from edgeseal_agent.ticket import Appended, Ticket
 
 MAX_IN_FLIGHT: Final = 256
 """Inputs whose record is queued and not yet durable."""
@@ -94,9 +95,7 @@ class Intake:
             ticket = self._engine.run(raw, lambda done: self._submit(item, done))
             self._keep(_Pending(item, True, ticket, sum(map(len, raw))))
         except EvidenceError as error:
-            fields = {"what": "input", "detail": f"{item.name[:80]}: {explain(error)}"}
-            ticket = self._journal.submit("fault", fields, self._source.note(item, ok=False))
-            self._keep(_Pending(item, False, ticket, 0))
+            self._keep(_Pending(item, False, self._fault(item, error), 0))
 
     def _submit(self, item: Waiting, done: Inference) -> Ticket[Appended]:
         return self._recorder.submit(done, self._source.note(item))
@@ -112,13 +111,28 @@ class Intake:
             crowded = len(self._pending) > MAX_IN_FLIGHT or self._bytes > MAX_IN_FLIGHT_BYTES
             if not (oldest.ticket.done or crowded or all_of_them):
                 return
-            oldest.ticket.result()
+            self._result(oldest)
             # Durable: the record and the note of its input. A restart only repeats the move below.
             self._pending.popleft()
             self._bytes -= oldest.size
             self._source.settle(oldest.item, oldest.ok)
             self.settled += 1
             self.failed += not oldest.ok
+
+    def _result(self, oldest: _Pending) -> None:
+        """Wait for a record; one that cannot be put together costs its input, recorded as a fault, and not the run."""
+        try:
+            oldest.ticket.result()
+        except (EvidenceError, UsageError) as error:
+            if not oldest.ok:
+                raise
+            oldest.ok = False
+            oldest.ticket = self._fault(oldest.item, error)
+            oldest.ticket.result()
+
+    def _fault(self, item: Waiting, error: EdgesealError) -> Ticket[Appended]:
+        fields = {"what": "input", "detail": f"{item.name[:80]}: {explain(error)}"}
+        return self._journal.submit("fault", fields, self._source.note(item, ok=False))
 
     def status(self) -> dict[str, Any]:
         """Return counters for ``status``: inputs put away, how many of them failed, in flight."""

@@ -15,81 +15,27 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
 from edgeseal import cbor, record
 from edgeseal.errors import EdgesealError, InvariantBroken, Unavailable
 from edgeseal.head import NO_HEAD, Anchored, DeviceHead, HeadClock, Seen
 from edgeseal.merkle import Frontier
+from edgeseal_agent.batch import Batch
 from edgeseal_agent.clock import DeviceClock
 from edgeseal_agent.sealing import SealPolicy, is_urgent
 from edgeseal_agent.store import Store, split_hashes
+from edgeseal_agent.ticket import Also, Appended, Build, Fields, Ticket
 
 MAX_BATCH: Final = 2_048
 """Most records of one transaction."""
 MAX_PENDING: Final = 65_536
 """Submitted and not yet taken by the writer; beyond it ``submit`` blocks."""
 
-Fields = dict[str, Any]
-Build = Callable[[int], Fields]
-Also = Callable[[sqlite3.Connection, int], None]
-Operation = Callable[[sqlite3.Connection], Any]
 OnHead = Callable[[int, bytes], None]
 T = TypeVar("T")
 
-_CHUNKS: Final = (256, 64, 16, 4, 1)
-_INSERT: Final = {n: "INSERT INTO records VALUES " + ",".join(["(?,?,?,?)"] * n) for n in _CHUNKS}
 _STOP: Final = object()
-
-
-class Ticket(Generic[T]):
-    """What ``submit`` gives at once: the promise of a position and leaf hash, kept when the record is durable.
-
-    ``done`` may be polled; ``result`` waits. After it, ``seq`` and ``leaf`` hold the record's position and leaf hash.
-    """
-
-    __slots__ = ("also", "build", "done", "error", "kind", "leaf", "operation", "seq", "urgent", "value", "waiting")
-
-    def __init__(
-        self,
-        waiting: threading.Condition,
-        kind: str,
-        build: Build | Fields | None,
-        also: Also | None,
-        operation: Operation | None,
-    ) -> None:
-        self.waiting = waiting
-        self.kind = kind
-        self.build = build
-        self.also = also
-        self.operation = operation
-        self.seq = -1
-        self.leaf = b""
-        self.value: Any = None
-        self.error: Exception | None = None
-        self.done = False
-        self.urgent = False
-
-    def result(self, timeout_s: float | None = None) -> T:
-        """Wait until the transaction is durable and return (seq, leaf hash), or the operation's value.
-
-        Raises:
-            Unavailable: ``journal_stopped`` or ``store_failed``: not acknowledged; it may or may not be stored.
-                ``journal_timeout`` when ``timeout_s`` passed; it may still happen.
-            UsageError: the record breaks the format; nothing was stored.
-        """
-        if not self.done:
-            with self.waiting:
-                if not self.waiting.wait_for(lambda: self.done, timeout_s):
-                    raise Unavailable("journal_timeout", f"not durable after {timeout_s} s")
-        if self.error is not None:
-            raise self.error
-        found: T = self.value
-        return found
-
-
-Appended = tuple[int, bytes]
-"""Position and leaf hash of a durable record."""
 
 
 class Journal:
@@ -265,7 +211,7 @@ class Journal:
         """Write one batch. When COMMIT has returned all of it is durable; a restart continues from there."""
         if self._guard is not None and any(ticket.operation is None for ticket in tickets):
             self._guard()
-        batch = _Batch(self._connection, self._frontier.size)
+        batch = Batch(self._connection, self._frontier.size)
         self._connection.execute("BEGIN IMMEDIATE")
         belief = self._clock.belief()
         for ticket in tickets:
@@ -283,7 +229,7 @@ class Journal:
         self._connection.execute("COMMIT")
         self._acknowledge(batch, tickets)
 
-    def _add(self, batch: _Batch, ticket: Ticket[Any], belief: record.Clock) -> None:
+    def _add(self, batch: Batch, ticket: Ticket[Any], belief: record.Clock) -> None:
         """Encode one record and add it to the batch; one that breaks the format fails alone and takes no position."""
         seq = self._frontier.size
         try:
@@ -323,10 +269,10 @@ class Journal:
             ticket.error = error
         self._connection.execute("RELEASE operation")
 
-    def _signer_busy(self, batch: _Batch) -> bool:
+    def _signer_busy(self, batch: Batch) -> bool:
         return self._unsigned + len(batch.heads) > 0
 
-    def _cut(self, batch: _Batch) -> None:
+    def _cut(self, batch: Batch) -> None:
         """Add a head over everything so far. Its payload commits with the records; signing starts only after that."""
         size = self._frontier.size
         if size < 2:
@@ -340,7 +286,7 @@ class Journal:
         self._last_head = (size, root)
         self._policy.sealed()
 
-    def _acknowledge(self, batch: _Batch, tickets: list[Ticket[Any]]) -> None:
+    def _acknowledge(self, batch: Batch, tickets: list[Ticket[Any]]) -> None:
         self._unsigned += len(batch.heads)
         if self._acks is not None:
             lines = [b"%d %s\n" % (t.seq, t.leaf.hex().encode()) for t in tickets if t.seq >= 0]
@@ -368,43 +314,6 @@ class Journal:
                 with self._waiting:
                     _refuse(item, cause)
                     self._waiting.notify_all()
-
-
-class _Batch:
-    """Rows of one transaction: records are inserted many to a statement, which spares the GIL a round trip for each."""
-
-    def __init__(self, connection: sqlite3.Connection, size: int) -> None:
-        self._connection = connection
-        self._before = size
-        self._rows: list[Any] = []
-        self.heads: list[tuple[int, bytes, bytes, bytes]] = []
-
-    def add(self, seq: int, kind: str, made: record.Record) -> None:
-        """Add one record."""
-        self._rows += (seq, kind, made.header, made.body)
-
-    def flush(self) -> None:
-        """Insert the records added so far."""
-        rows, start = self._rows, 0
-        for count in _CHUNKS:
-            width = 4 * count
-            while len(rows) - start >= width:
-                self._connection.execute(_INSERT[count], rows[start : start + width])
-                start += width
-        self._rows = []
-
-    def finish(self, frontier: Frontier) -> None:
-        """Insert the heads and move the log's size on from what it was when the batch began, or stop everything."""
-        if self.heads:
-            self._connection.executemany("INSERT INTO heads VALUES (?, ?, ?, ?, NULL)", self.heads)
-        if frontier.size == self._before:
-            return
-        changed = self._connection.execute(
-            "UPDATE log SET size = ?, frontier = ? WHERE size = ?",
-            (frontier.size, b"".join(frontier.hashes), self._before),
-        ).rowcount
-        if changed != 1:
-            raise InvariantBroken("log_size", f"the store is not at size {self._before}: another writer was here")
 
 
 def _refuse(ticket: Ticket[Any], cause: Exception) -> None:

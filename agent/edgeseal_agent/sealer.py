@@ -6,6 +6,7 @@ the adapter's; this one waits for it.
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from edgeseal.errors import EdgesealError, Unavailable
 from edgeseal.head import DeviceHead
 from edgeseal_agent.journal import Journal
 from edgeseal_agent.store import Store
+
+logger = logging.getLogger(__name__)
 
 MAX_SIGNED_TOGETHER: Final = 32
 """Most heads signed before their signatures are stored in one transaction."""
@@ -134,6 +137,8 @@ class Sealer:
         except (EdgesealError, OSError) as error:
             self._failure = error
             return False
+        if self._failure is not None:
+            logger.info("the token signs again")
         self._failure = None
         with self._sealed:
             self._size = max(self._size, heads[-1][0])
@@ -148,6 +153,8 @@ class Sealer:
             try:
                 return sign_head(payload, self._signer)
             except Unavailable as error:
+                if self._failure is None:
+                    logger.warning("the token does not sign: %s; records go on without a head", error)
                 self._failure = error
                 if self._stopping.wait(RETRY_S[min(attempt, len(RETRY_S) - 1)]):
                     raise

@@ -6,6 +6,7 @@ checked; records stay in the store even then.
 
 from __future__ import annotations
 
+import logging
 import queue
 import sqlite3
 import threading
@@ -28,6 +29,8 @@ from edgeseal_agent.identity import Identity
 from edgeseal_agent.journal import Journal
 from edgeseal_agent.sending import SendState
 from edgeseal_agent.store import Store
+
+logger = logging.getLogger(__name__)
 
 HELLO_EVERY_S: Final = 0.5
 """Least time between two ``hello`` that answer a missing proof."""
@@ -189,6 +192,7 @@ class Uplink:
         now_s = time.monotonic()
         if self._state.connected and not self._link.ready:
             self._state.disconnect()
+            logger.warning("the connection to the broker is lost; records wait")
         if self._state.is_overdue(now_s):
             self.counts["receipt_overdue"] += 1
             self._hello_due = True
@@ -221,6 +225,7 @@ class Uplink:
         self._state.connect(now_s)
         self._hello_due, self._hello_at_s = True, now_s
         self.counts["connections"] += 1
+        logger.info("connected to the broker, %d records acknowledged", self._state.acknowledged)
 
     def _want_hello(self) -> None:
         self._hello_due = True
@@ -300,6 +305,10 @@ class Uplink:
     def _refusal(self, message: Refusal) -> None:
         """The gateway did not take something. Everything is kept; it is sent again after a wait."""
         self.counts[f"refused_{message.code}"] += 1
+        if self.last_refusal is None or self.last_refusal["code"] != message.code:
+            logger.warning(
+                "the gateway refuses: %s (%r); everything is kept and sent again", message.code, message.detail
+            )
         self.last_refusal = {"code": message.code, "detail": message.detail, "size": message.size}
         if message.code == NO_PACKAGE:
             self._chunks.put(None)

@@ -141,15 +141,15 @@ def device(tmp_path: Path) -> Iterator[AgentRig]:
 
 RUN_STEPS = {
     "boot number taken": killer("after", "recovery", "begin", 1),
-    "records written, not committed": killer("after", "journal", "_Batch.finish", 6),
+    "records written, not committed": killer("after", "batch", "Batch.finish", 6),
     "committed, not acknowledged": killer("before", "journal", "Journal._acknowledge", 6),
     "head payload stored, not signed": killer("before", "sealer", "sign_head", 2),
     "head signed, not stored": killer("after", "sealer", "sign_head", 2),
     "signature stored": killer("after", "sealer", "Sealer._seal", 2),
     "input read, not run": killer("after", "source", "Waiting.read", 3),
     "model run, not recorded": killer("before", "inference", "InferenceRecorder.submit", 3),
-    "input recorded, not moved": killer("before", "source", "_move", 3),
-    "input moved, note not forgotten": killer("after", "source", "_move", 3),
+    "input recorded, not moved": killer("before", "foldersource", "_move", 3),
+    "input moved, note not forgotten": killer("after", "foldersource", "_move", 3),
     "package kept, activation not recorded": killer("after", "packages", "Packages.install", 1),
     "activation recorded": killer("after", "activation", "Activation._switch", 1),
     "shutdown recorded": killer("before", "daemon", "Daemon._close", 1),

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from edgeseal.errors import FormatError, UsageError
-from edgeseal_agent.source import FolderSource, ListSource, Source, Waiting
+from edgeseal_agent.foldersource import FolderSource
+from edgeseal_agent.listsource import ListSource
+from edgeseal_agent.source import Source, Waiting
 
 from .conftest import Bench
 
