@@ -258,22 +258,25 @@ def whole_items(data: bytes, log: bytes, start: int) -> list[list[Any]] | None:
     items: list[list[Any]] = []
     try:
         for _ in range(count):
-            if data[at : at + 2] != b"\x83\x00":
+            if data[at] != 0x83 or data[at + 1]:
                 return None
-            parts = []
-            at += 2
-            for _ in (1, 2):
-                first, size, second = data[at], data[at + 1], data[at + 2]
-                if first == 0x58 and size >= 24:
-                    at += 2
-                elif first == 0x59 and size:
-                    size = size << 8 | second
-                    at += 3
-                else:
-                    return None
-                parts.append(data[at : at + size])
-                at += size
-            items.append([0, *parts])
+            first, size = data[at + 2], data[at + 3]
+            if first == 0x58 and size >= 24:
+                at += 4
+            elif first == 0x59 and size:
+                size, at = size << 8 | data[at + 4], at + 5
+            else:
+                return None
+            middle = at + size
+            first, size = data[middle], data[middle + 1]
+            if first == 0x58 and size >= 24:
+                start = middle + 2
+            elif first == 0x59 and size:
+                size, start = size << 8 | data[middle + 2], middle + 3
+            else:
+                return None
+            items.append([0, data[at:middle], data[start : start + size]])
+            at = start + size
     except IndexError:
         return None
     return items if at == len(data) else None

@@ -168,7 +168,7 @@ class _Verification:
 
     def _read(self, log: bytes, fleet: Fleet | None, key: PublicKey | None) -> None:
         history = History(log, Cases(log, frozenset(self._asked)))
-        placed = [(position, s.signed.raw) for position, s, _ in fleet.device_heads(log)] if fleet else []
+        placed = fleet.device_heads(log) if fleet else []
         keys = dict(fleet.keys) if fleet else {k.kid: k for k in self._bundle.public_keys()}
         if key is not None:
             keys[key.kid] = key

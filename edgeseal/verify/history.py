@@ -24,6 +24,7 @@ from edgeseal.head import DeviceHead, SignedDeviceHead
 from edgeseal.merkle import Frontier
 from edgeseal.record import NEVER_DROPPED, decode_body
 from edgeseal.segment import BARE_LEAF, HEADER_ONLY, WHOLE, item_from_list
+from edgeseal.statements import Statement
 from edgeseal.statements.enrolment import device_log_id
 from edgeseal.verify.fastread import inference_reader, reader
 from edgeseal.verify.verdict import Cases
@@ -106,28 +107,36 @@ class History:
     genesis: dict[str, Any] | None = None
     bound: dict[str, Any] | None = None
 
-    def take_heads(self, bundle: Bundle, placed: Iterable[tuple[int, bytes]], keys: dict[bytes, PublicKey]) -> None:
-        """Take in every signed head of this log, those of the bundle and those placed in the fleet log; check each
-        signature once.
+    def take_heads(
+        self, bundle: Bundle, placed: Iterable[tuple[int, Statement, DeviceHead]], keys: dict[bytes, PublicKey]
+    ) -> None:
+        """Take in every signed head of this log: those that stand in the fleet log, whose signatures were checked
+        there, and those that the bundle shows besides, whose signatures are checked here.
         """
-        integrity = self.cases["integrity"]
-        waiting: dict[bytes, int | None] = dict.fromkeys(bundle.heads(self.log))
-        waiting.update((raw, position) for position, raw in placed)
-        for raw, position in waiting.items():
-            try:
-                signed = SignedDeviceHead.decode(raw)
-                key = keys.get(signed.signed.kid)
-                if device_log_id(signed.signed.kid) != self.log or signed.head.log != self.log:
-                    integrity.fail("wrong_key", f"a head said to be of this log is signed by {signed.signed.kid.hex()}")
-                    continue
-                if key is None:
-                    integrity.leave_open("unknown_key", f"no public key {signed.signed.kid.hex()} is in the bundle")
-                    continue
-                self.key = key
-                self.heads.append(HeadFact(signed.verify(key), raw, position))
-            except EvidenceError as error:
-                integrity.fail(error.code, f"a signed head of this log: {error.message}")
+        known: set[bytes] = set()
+        for position, statement, head in placed:
+            known.add(statement.signed.raw)
+            self.key = keys.get(statement.signed.kid, self.key)
+            self.heads.append(HeadFact(head, statement.signed.raw, position))
+        for raw in dict.fromkeys(bundle.heads(self.log)):
+            if raw not in known:
+                self._take_head(raw, keys)
         self.heads.sort(key=lambda fact: (fact.head.size, fact.position if fact.position is not None else 1 << 64))
+
+    def _take_head(self, raw: bytes, keys: dict[bytes, PublicKey]) -> None:
+        integrity = self.cases["integrity"]
+        try:
+            signed = SignedDeviceHead.decode(raw)
+            key = keys.get(signed.signed.kid)
+            if device_log_id(signed.signed.kid) != self.log or signed.head.log != self.log:
+                integrity.fail("wrong_key", f"a head said to be of this log is signed by {signed.signed.kid.hex()}")
+            elif key is None:
+                integrity.leave_open("unknown_key", f"no public key {signed.signed.kid.hex()} is in the bundle")
+            else:
+                self.heads.append(HeadFact(signed.verify(key), raw, None))
+                self.key = key
+        except EvidenceError as error:
+            integrity.fail(error.code, f"a signed head of this log: {error.message}")
 
     def read(self, bundle: Bundle, watchers: Iterable[Watcher], infer: Infer) -> None:
         """Stream the records past the watchers; ``infer`` is told (seq, package digest, model file digest) of each
@@ -139,15 +148,11 @@ def _plain(items: list[Any]) -> list[bytes] | None:
     """Return the headers of items that are all whole and carry no fleet head, None if they are not."""
     try:
         headers = [item[1] for item in items if item[0] == WHOLE and len(item) == 3]
-        if (
-            len(headers) < len(items)
-            or set(map(type, headers)) != {bytes}
-            or any(b"command.received" in header for header in headers)
-        ):
-            return None
-        return headers
     except (TypeError, IndexError):
         return None
+    if len(headers) < len(items) or set(map(type, headers)) != {bytes}:
+        return None
+    return None if b"command.received" in b"".join(headers) else headers
 
 
 class _Reading:
