@@ -60,6 +60,13 @@ def _run(config: Config, options: argparse.Namespace) -> dict[str, Any]:
     return {}
 
 
+def _index(config: Config, options: argparse.Namespace) -> dict[str, Any]:
+    from edgeseal_gateway import indexchild
+
+    indexchild.run(config)
+    return {}
+
+
 def _status(config: Config, options: argparse.Namespace) -> dict[str, Any]:
     api = config.api
     host = f"[{api.bind}]" if ":" in api.bind else api.bind
@@ -83,6 +90,7 @@ _COMMANDS: Final[dict[str, tuple[Callable[[Config, argparse.Namespace], dict[str
     "init": (_init, "create the store and sign the first fleet head"),
     "check": (_check, "explain what is wrong with configuration, token, store or chain"),
     "run": (_run, "run until SIGTERM"),
+    "index": (_index, "keep the index of records up to date until standard input ends (`run` starts this itself)"),
     "status": (_status, "print what a running gateway says of itself"),
     "backup": (_backup, "write a checked copy of store and packages, also while the gateway runs"),
 }
@@ -145,9 +153,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"edgeseal-gateway: {error}", file=sys.stderr)
         return FAILED
-    if options.json and options.command != "run":
+    if options.json and options.command not in ("run", "index"):
         print(json.dumps(found, indent=2))
-    elif options.command not in ("run", "check"):
+    elif options.command not in ("run", "check", "index"):
         _print(found)
     return FAILED if found.get("ok") is False else OK
 

@@ -24,7 +24,7 @@ from edgeseal_gateway.chain.mirror import Mirror
 from edgeseal_gateway.chain.sender import Sender
 from edgeseal_gateway.config import Config
 from edgeseal_gateway.courier import Courier
-from edgeseal_gateway.index import Indexer
+from edgeseal_gateway.indexchild import IndexChild
 from edgeseal_gateway.ingest import Ingest
 from edgeseal_gateway.receipts import Receipts
 from edgeseal_gateway.relay import Relay
@@ -69,7 +69,7 @@ class Gateway:
         self._courier = Courier(self.database, log, ingest, relay, receipts, now_ms)
         policy = AnchorPolicy(config.anchor_size, config.anchor_secs)
         self._sequencer = Sequencer(self.database, self._signer, log, policy, time.monotonic)
-        self._indexer = Indexer(self.database, config.index)
+        self._index = IndexChild(config.path)
         self._chain = _Chain(config, self.database, self._signer, self.board, self._courier.wake)
         self.link = MqttLink(
             _endpoint(config), [topics.ALL_UP], self._courier.receive, on_failed=self.fate.end, window=WINDOW
@@ -81,7 +81,7 @@ class Gateway:
         self.server = Server(config.api, parts)
         steps: dict[str, Callable[[], float]] = {
             "messages": self._messages, "sending": self._sending, "sequencer": self._sequence,
-            "chain": self._chain.step, "index": self._index,
+            "chain": self._chain.step, "index": self._index.step,
         }  # fmt: skip
         self._stages = [Stage(name, step, self.board, self.fate) for name, step in steps.items()]
 
@@ -113,6 +113,7 @@ class Gateway:
         deadline = time.monotonic() + STOP_TIMEOUT_S
         for stage in self._stages:
             stage.join(max(0.1, deadline - time.monotonic()))
+        self._index.stop()
         self.server.stop()
         self.link.stop()
         os.close(self._lock)
@@ -151,9 +152,6 @@ class Gateway:
             self._courier.wake()
             return self._config.head_interval_ms / 1000
         return 0.0 if self._sequencer.blocked is None else IDLE_S
-
-    def _index(self) -> float:
-        return 0.0 if self._indexer.step() else IDLE_S
 
 
 class _Chain:

@@ -34,8 +34,13 @@ _HEAD: Final = re.compile(
     + rb"dmono" + _U + rb"hanchored(?:\xf6|\x85X .{32}" + _U + rb"X .{32}" + _U + rb"X .{32})",
     re.DOTALL,
 )  # fmt: skip
+_BYTES = rb"(?:\x58([\x18-\xff])|\x59(?!\x00)(..))"
+_ENVELOPE: Final = re.compile(rb"\xa5av\x01clogX (.{32})dfrom(" + _U + rb")dhead" + _BYTES, re.DOTALL)
+_ITEMS: Final = re.compile(rb"eitems(?:([\x80-\x97])|\x98([\x18-\xff])|\x99(?!\x00)(..))", re.DOTALL)
+_WHOLE_ITEM: Final = re.compile(rb"\x83\x00" + _BYTES, re.DOTALL)
+_BYTE_STRING: Final = re.compile(_BYTES, re.DOTALL)
 _BODY_DOMAIN: Final = domain("body")
-_TWO_PAYLOAD_HEADS: Final = re.compile(rb"\xa0(?:\x58([\x18-\xff])|\x59(?!\x00)(..))", re.DOTALL)
+_PAYLOAD: Final = re.compile(rb"\xa0" + _BYTES, re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ class HeadReader:
     def _fast(self, data: bytes) -> Head | None:
         """Return the head if the bytes are exactly the usual ones, else None: the core shall judge."""
         at = data.find(b"\xa0", 4 + len(self._before))
-        start = _TWO_PAYLOAD_HEADS.match(data, at) if at > 0 else None
+        start = _PAYLOAD.match(data, at) if at > 0 else None
         if start is None or len(data) - start.end() < 67 or data[-66:-64] != b"\x58\x40":
             return None
         payload = data[start.end() : -66]
@@ -139,6 +144,10 @@ def open_envelope(data: bytes, log: bytes) -> Envelope:
     """
     if len(data) > limits.MAX_SEGMENT:
         raise FormatError("too_large", f"a segment of {len(data)} bytes, the limit is {limits.MAX_SEGMENT}")
+    if len(data) > cbor.FAST_SIZE:
+        scanned = _scan(data, log)
+        if scanned is not None:
+            return scanned
     fields = cbor.decode(data, max_size=limits.MAX_SEGMENT, max_depth=3, max_items=4 * limits.MAX_SEGMENT_ITEMS + 16)
     if (
         type(fields) is not dict
@@ -155,6 +164,43 @@ def open_envelope(data: bytes, log: bytes) -> Envelope:
     if fields["log"] != log:
         raise FormatError("topic_mismatch", "the segment is about another log than its topic")
     return Envelope(head, fields["from"], items)
+
+
+def _scan(data: bytes, log: bytes) -> Envelope | None:
+    """Return the envelope of a large segment if it is the usual one and holds whole items only, else None.
+
+    The core's decoder reads objects of this size item by item, to bound memory; here the layout itself is the bound.
+    """
+    start = _ENVELOPE.match(data)
+    if start is None or start[1] != log:
+        return None
+    at = start.end()
+    head, at = data[at : (end := at + _length(start, 3))], end
+    row = _ITEMS.match(data, at)
+    if row is None:
+        return None
+    count, at = (row[1][0] - 0x80 if row[1] else int.from_bytes(row[2] or row[3], "big")), row.end()
+    if len(head) > limits.MAX_HEAD or count > limits.MAX_SEGMENT_ITEMS:
+        return None
+    items: list[list[Any]] = []
+    whole, byte_string = _WHOLE_ITEM.match, _BYTE_STRING.match
+    for _ in range(count):
+        first = whole(data, at)
+        if first is None:
+            return None
+        middle = first.end() + _length(first, 1)
+        second = byte_string(data, middle)
+        if second is None:
+            return None
+        at = second.end() + _length(second, 1)
+        items.append([0, data[first.end() : middle], data[second.end() : at]])
+    return Envelope(head, _uint(start[2]), items) if at == len(data) else None
+
+
+def _length(match: re.Match[bytes], group: int) -> int:
+    """Return the length that the head of a byte string states: one byte of it in ``group``, or two in the next."""
+    short = match[group]
+    return short[0] if short else int.from_bytes(match[group + 1], "big")
 
 
 def leaves(items: Sequence[list[Any]]) -> list[bytes]:

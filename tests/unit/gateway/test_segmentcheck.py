@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from edgeseal import record, segment
+from edgeseal import cbor, record, segment
 from edgeseal.errors import EvidenceError
 from edgeseal.head import Anchored, Seen, SignedDeviceHead
 from edgeseal_gateway import segmentcheck
@@ -91,10 +91,24 @@ def test_bodies_are_checked_as_the_core_checks_them(device: Device) -> None:
 
 
 def test_envelopes_are_opened_as_the_core_opens_them(device: Device) -> None:
-    good = segment_of(device, 290)
-    envelope = segmentcheck.open_envelope(good, device.log)
-    assert (envelope.start, len(envelope.items)) == (290, 12 + 1)
-    for data in mutants(good, 3_000, 3):
+    small, large = segment_of(device, 290), segment_of(device, 2)
+    assert len(small) < cbor.FAST_SIZE < len(large)
+    for good, start, count in ((small, 290, 3_000), (large, 2, 300)):
+        envelope = segmentcheck.open_envelope(good, device.log)
+        assert (envelope.start, len(envelope.items)) == (start, device.size - start)
+        agree_with_the_core(device, good, count)
+
+
+def test_the_usual_large_segment_takes_the_short_way(device: Device) -> None:
+    large = segment_of(device, 2)
+    assert segmentcheck._scan(large, device.log) == segmentcheck.Envelope(
+        device.heads[-1], 2, [[0, made.header, made.body] for made in device.records[2:]]
+    )
+    assert segmentcheck._scan(large + b"x", device.log) is None
+
+
+def agree_with_the_core(device: Device, good: bytes, count: int) -> None:
+    for data in mutants(good, count, 3):
         try:
             wanted = segment.decode(data)
         except EvidenceError:
