@@ -7,7 +7,8 @@
 # --state   folder (made, mode 0700) of the token's store, its secrets and the evidence. Back up secrets/ off the device.
 # --tcti    device:/dev/tpmrm0 (default: the kernel's resource manager), or swtpm:host=HOST,port=PORT for a simulator.
 # --token, --key   labels in the token: device, device.
-# --owner   the account that will sign; gets the folder.
+# --owner   the account that will sign; gets the store and the evidence. Secrets stay root's: systemd hands over the PIN
+#           (systemd/edgeseal-agent.service.d/10-tpm.conf).
 #
 # Safe to repeat, also after a run that was cut off: what is there is left alone, what is missing is made. Never clears a TPM.
 # The PINs stand on tpm2_ptool's command line while it runs, so run this where nobody else is logged in.
@@ -202,8 +203,11 @@ hex <"$evidence/certify.attest" | grep -c "000b$(tail -c +3 "$evidence/key.pub" 
     die "the attestation key certified another key than $evidence/key.pub" 3
 
 find "$state" -type f -exec chmod 600 {} +
+pin="pin_file: $secrets/$token.pin"
 if [[ -n $owner ]]; then
-    chown -R "$owner" "$state"
+    chmod 711 "$state"
+    chown -R "$owner" "$store" "$evidence"
+    pin="pin_credential: $token-pin   # LoadCredential=$token-pin:$secrets/$token.pin"
 fi
 say "ready; lock-out counter $(($(variable TPM2_PT_LOCKOUT_COUNTER))) of $(($(variable TPM2_PT_MAX_AUTH_FAIL)))"
 cat <<YAML
@@ -211,6 +215,6 @@ key:
   module: $module
   token: $token
   label: $key
-  pin_file: $secrets/$token.pin
+  $pin
   environment: {TPM2_PKCS11_STORE: $store, TPM2_PKCS11_TCTI: "$tcti"}
 YAML

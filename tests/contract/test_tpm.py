@@ -154,6 +154,18 @@ def test_what_a_person_has_to_look_at_is_refused(software_tpm: SoftwareTpm, make
     assert done.returncode == 3 and "not that of its endorsement key" in done.stderr
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_the_account_that_signs_gets_the_store_and_no_secret(software_tpm: SoftwareTpm, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    for _ in range(2):
+        done = software_tpm.provision(state, "--owner", "nobody")
+        assert done.returncode == 0, done.stderr
+    assert f"pin_credential: device-pin   # LoadCredential=device-pin:{state}/secrets/device.pin" in done.stdout
+    owners = {path.relative_to(state).parts[0]: path.owner() for path in state.rglob("*")}
+    assert owners == {".provision.lock": "root", "secrets": "root", "store": "nobody", "evidence": "nobody"}
+    assert all(not path.stat().st_mode & 0o077 for path in state.rglob("*"))
+
+
 def test_missing_packages_are_named(tmp_path: Path) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()
