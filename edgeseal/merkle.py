@@ -349,9 +349,10 @@ def _own_hash(value: bytes) -> bytes:
     return value
 
 
-def _check_own_hashes(values: Iterable[bytes]) -> None:
-    for value in values:
-        _own_hash(value)
+def _check_own_hashes(values: Sequence[bytes]) -> None:
+    if values and ({*map(type, values)} != {bytes} or {*map(len, values)} != {HASH_SIZE}):
+        for value in values:
+            _own_hash(value)
 
 
 def _check_own_size(size: int) -> None:

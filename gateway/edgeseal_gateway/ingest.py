@@ -156,7 +156,7 @@ class Ingest:
         skip = start - envelope.start
         if skip < 0:
             raise VerificationError("segment_gap", f"the segment begins at {envelope.start}, {start} are stored")
-        found = segmentcheck.leaves(envelope.items)
+        found = envelope.leaves()
         if skip and found[:skip] != devicelog.leaves(connection, device.id, envelope.start, start):
             self._other_branch(connection, device, envelope, head, found, data)
         frontier = Frontier(start, device.frontier.hashes)
@@ -172,7 +172,7 @@ class Ingest:
             raise VerificationError("after_closed", f"the log was closed at size {start}")
         if device.bytes + len(data) > self._quota:
             raise TrustError("quota", f"the log has {device.bytes} bytes here, the quota is {self._quota}")
-        noted = segmentcheck.check_bodies(envelope.items)
+        noted = envelope.check_bodies()
         self._note_seen(connection, device, head, data)
         # From here on only writes.
         devicelog.add_segment(connection, device.id, start, skip, found[skip:], data)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
 
@@ -23,11 +23,14 @@ WATCHED: Final = frozenset({b"closed", b"thinned", b"tombstone"})
 """Kinds that ingest itself acts on: their bodies are decoded here."""
 
 _U = rb"(?:[\x00-\x17]|\x18[\x18-\xff]|\x19(?!\x00)..|\x1a(?!\x00\x00).{4}|\x1b(?!\x00{4}).{8})"
-_HEADER: Final = re.compile(
+_LAYOUT: Final = (
     rb"\xa9at" + _U + rb"av\x01cclk\x82(?:dnone|crtc|cntp|cptp|dgnss)(?:" + _U + rb"|\xf6)clogX .{32}cseq" + _U
-    + rb"dbodyX (.{32})dboot" + _U + rb"dkind([a-w]|x[\x18-\x20])([a-z.]{1,32})dmono" + _U,
-    re.DOTALL,
+    + rb"dbodyX (.{32})dboot" + _U + rb"dkind([a-w]|x[\x18-\x20])([a-z.]{1,32})dmono" + _U
 )  # fmt: skip
+_HEADER: Final = re.compile(_LAYOUT, re.DOTALL)
+_USUAL_ITEM: Final = re.compile(
+    rb"\x83\x00\x58([\x18-\xff])(" + _LAYOUT + rb")(\x58[\x18-\xff]|\x59(?!\x00)..)", re.DOTALL
+)
 _HEAD: Final = re.compile(
     rb"\xa8av\x01clogX (.{32})dprev\x82(" + _U + rb")X (.{32})drootX (.{32})dseen(?:\xf6|\x83X (.{32})(" + _U
     + rb")X (.{32}))dsize(" + _U + rb")eclock\xa4at" + _U + rb"ctpm(?:\xf6|\x84" + 3 * _U + rb"[\xf4\xf5])dboot" + _U
@@ -129,11 +132,34 @@ _TYPES: Final = [int, bytes, int, bytes, list]
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A segment's outer parts: the head's bytes, the first position, the items as arrays. Nothing is verified."""
+    """A segment's outer parts: the head's bytes, the first position, the items as arrays. Nothing is verified.
+
+    ``facts`` are the (body hash, kind) of whole items' headers, where opening the envelope has read all of them
+    already.
+    """
 
     head: bytes
     start: int
     items: list[list[Any]]
+    facts: list[tuple[bytes, bytes]] | None = field(default=None, compare=False)
+
+    def leaves(self) -> list[bytes]:
+        """Return the items' leaf hashes. Raises as :func:`leaves`."""
+        if self.facts is None:
+            return leaves(self.items)
+        return [sha256(b"\x00" + header).digest() for _, header, _ in self.items]
+
+    def check_bodies(self) -> Noted:
+        """Check every body against its header. Raises as :func:`check_bodies`."""
+        if self.facts is None:
+            return check_bodies(self.items)
+        noted, prefix, watched = Noted([], []), _BODY_DOMAIN, WATCHED
+        for (_, _, body), (expected, kind) in zip(self.items, self.facts, strict=True):
+            if sha256(prefix + len(body).to_bytes(8, "big") + body).digest() != expected:
+                return check_bodies(self.items)  # says which
+            if kind in watched:
+                return check_bodies(self.items)
+        return noted
 
 
 def open_envelope(data: bytes, log: bytes) -> Envelope:
@@ -144,10 +170,9 @@ def open_envelope(data: bytes, log: bytes) -> Envelope:
     """
     if len(data) > limits.MAX_SEGMENT:
         raise FormatError("too_large", f"a segment of {len(data)} bytes, the limit is {limits.MAX_SEGMENT}")
-    if len(data) > cbor.FAST_SIZE:
-        scanned = _scan(data, log)
-        if scanned is not None:
-            return scanned
+    scanned = _scan(data, log)
+    if scanned is not None:
+        return scanned
     fields = cbor.decode(data, max_size=limits.MAX_SEGMENT, max_depth=3, max_items=4 * limits.MAX_SEGMENT_ITEMS + 16)
     if (
         type(fields) is not dict
@@ -167,9 +192,9 @@ def open_envelope(data: bytes, log: bytes) -> Envelope:
 
 
 def _scan(data: bytes, log: bytes) -> Envelope | None:
-    """Return the envelope of a large segment if it is the usual one and holds whole items only, else None.
+    """Return the envelope of a segment if it is the usual one and holds whole items only, else None.
 
-    The core's decoder reads objects of this size item by item, to bound memory; here the layout itself is the bound.
+    The core's decoder reads large objects item by item, to bound memory; here the layout itself is the bound.
     """
     start = _ENVELOPE.match(data)
     if start is None or start[1] != log:
@@ -180,21 +205,40 @@ def _scan(data: bytes, log: bytes) -> Envelope | None:
     if row is None:
         return None
     count, at = (row[1][0] - 0x80 if row[1] else int.from_bytes(row[2] or row[3], "big")), row.end()
-    if len(head) > limits.MAX_HEAD or count > limits.MAX_SEGMENT_ITEMS:
+    if not head or len(head) > limits.MAX_HEAD or count > limits.MAX_SEGMENT_ITEMS:
         return None
     items: list[list[Any]] = []
-    whole, byte_string = _WHOLE_ITEM.match, _BYTE_STRING.match
+    facts: list[tuple[bytes, bytes]] = []
+    usual = _USUAL_ITEM.match
     for _ in range(count):
-        first = whole(data, at)
-        if first is None:
-            return None
-        middle = first.end() + _length(first, 1)
-        second = byte_string(data, middle)
-        if second is None:
-            return None
-        at = second.end() + _length(second, 1)
-        items.append([0, data[first.end() : middle], data[second.end() : at]])
-    return Envelope(head, _uint(start[2]), items) if at == len(data) else None
+        item = usual(data, at)
+        if item is not None and len(item[2]) == item[1][0]:
+            _, header, expected, kind_head, kind, body_head = item.groups()
+            middle = item.end()
+            at = middle + int.from_bytes(body_head[1:], "big")
+            body = data[middle:at]
+            if _kind_size(kind_head) == len(kind):
+                facts.append((expected, kind))
+        else:
+            whole = _whole_item(data, at)
+            if whole is None:
+                return None
+            header, body, at = whole
+        items.append([0, header, body])
+    return Envelope(head, _uint(start[2]), items, facts if len(facts) == count else None) if at == len(data) else None
+
+
+def _whole_item(data: bytes, at: int) -> tuple[bytes, bytes, int] | None:
+    """Return header and body of the whole item at a place, and where it ends; None for another item."""
+    first = _WHOLE_ITEM.match(data, at)
+    if first is None:
+        return None
+    middle = first.end() + _length(first, 1)
+    second = _BYTE_STRING.match(data, middle)
+    if second is None:
+        return None
+    end = second.end() + _length(second, 1)
+    return data[first.end() : middle], data[second.end() : end], end
 
 
 def _length(match: re.Match[bytes], group: int) -> int:
