@@ -176,8 +176,12 @@ class _Verification:
         silence, commands = Silence(), Commands(history, fleet)
         policy, models = Policy(history, fleet), Models(history)
         history.read(self._bundle, (silence, commands, policy, models), models.infer)
-        if fleet is not None and history.genesis is not None:
+        if fleet is not None and history.genesis is not None and history.genesis["home"] == fleet.log:
+            before = len(fleet.defects)
             fleet.take_head(history.genesis["fleet"], f"the genesis of log {log.hex()[:16]}…")
+            for defect in fleet.defects[before:]:
+                history.cases["attribution"].fail(defect.reason, defect.detail, 0)
+            del fleet.defects[before:]
         self._histories[log] = history
         self._watchers[log] = (silence, commands, policy, models)
 

@@ -84,6 +84,7 @@ class Commands:
         receipt = self._fleet.take_receipt(fields["receipt"], where, leaf_hash(fields["cmd"]))
         if receipt is None:
             found = self._fleet.defects[before:]
+            del self._fleet.defects[before:]  # it is this device's record, not the fleet log, that is wrong
             self._case.fail(
                 found[0].reason if found else "receipt_proof", f"record {seq}: its receipt does not hold", seq
             )

@@ -103,6 +103,7 @@ class History:
     lost_bodies: list[tuple[int, str]] = field(default_factory=list)
     malformed: int = 0
     closed_at: int | None = None
+    successor: bytes | None = None
     boots: list[Boot] = field(default_factory=list)
     genesis: dict[str, Any] | None = None
     bound: dict[str, Any] | None = None
@@ -298,6 +299,7 @@ class _Reading:
         history = self._history
         if record.kind == "closed":
             history.closed_at = record.seq
+            history.successor = record.fields["next"] if record.fields else None
         elif record.seq == 0:
             history.genesis = record.fields if record.kind == "genesis" else None
         elif record.seq == 1:

@@ -216,8 +216,10 @@ def _judge_seam(history: History, others: dict[bytes, History], case: Case) -> N
         case.leave_open("predecessor_missing", f"the log of the epoch before, {log.hex()}, is not in the bundle")
     elif before.roots.get(size) != root:
         case.fail("seam_mismatch", f"genesis names another end of log {log.hex()} than the bundle shows", 0)
-    elif before.size != size or before.closed_at is None:
+    elif before.size != size or before.closed_at is None or before.successor is None:
         case.leave_open("seam_open", f"log {log.hex()} was not closed by its own key at the size that genesis names")
+    elif before.successor != history.log:
+        case.fail("seam_mismatch", f"log {log.hex()} was closed in favour of another log than this one", 0)
 
 
 def _kid(history: History) -> str:

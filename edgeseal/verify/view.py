@@ -61,6 +61,8 @@ class View:
     _proofs: dict[str, list[SnapshotProof | AbsenceProof]] = field(default_factory=dict)
     _snapshots: dict[int, Placed] = field(default_factory=dict)
     _anchored: list[Anchor] = field(default_factory=list)
+    _matching: list[Node] = field(default_factory=list)
+    _gateway: str = "gateway unknown"
 
     def settle(self, consistency: Iterable[Consistency], proofs: Iterable[SnapshotProof | AbsenceProof]) -> None:
         """Work out the view; call it once all signed heads have been taken in. Raises nothing."""
@@ -122,8 +124,7 @@ class View:
 
     def gateway(self) -> str:
         """Return who attests what only signed fleet heads say."""
-        kids = dict.fromkeys(head.kid.hex() for head in self.fleet.heads if (head.size, head.root) == self.top)
-        return f"gateway {', '.join(kids) or 'unknown'}"
+        return self._gateway
 
     def subject(self, sub: str) -> SubjectView:
         """Return what the evidence shows of all statements of a subject, by the best means at hand.
@@ -218,9 +219,10 @@ class View:
                 self.failures.append((reason[0], f"consistency proof {size1} to {size2}: {reason[1]}"))
         return below
 
-    def _prefixes(self, top: Node, nodes: set[Node], below: dict[Node, set[Node]]) -> set[Node]:
+    def _prefixes(self, top: Node, below: dict[Node, set[Node]]) -> set[Node]:
+        """Return the nodes shown to be prefixes of ``top``, itself among them."""
         found: set[Node] = set()
-        todo = [top]
+        todo, reached = [top], 0
         while todo:
             node = todo.pop()
             if node in found:
@@ -228,22 +230,30 @@ class View:
             found.add(node)
             todo += below.get(node, ())
             if self._roots.get(node[0]) == node[1]:
-                todo += [n for n in nodes if n[0] < node[0] and self._roots.get(n[0]) == n[1]]
+                reached = max(reached, node[0])
+        found.update(self._matching[: bisect_right(self._matching, reached, key=lambda node: node[0])])
         return found
 
     def _choose(self, nodes: set[Node], below: dict[Node, set[Node]]) -> None:
+        self._matching = sorted(node for node in nodes if self._roots.get(node[0]) == node[1])
         anchored = {(anchor.size, anchor.root) for anchor in self.anchors.believed}
+        most = self._matching[-1][0] if self._matching else 0
+        newest = max((size for size, _ in anchored), default=0)
         best: tuple[int, int, int] | None = None
-        for node in nodes:
-            prefixes = self._prefixes(node, nodes, below)
+        # Of the nodes that the statements lead to the largest stands for all; the rest are tried from the newest down.
+        for node in sorted(nodes - set(self._matching[:-1]), reverse=True):
+            prefixes = self._prefixes(node, below)
             complete = max((size for size, root in prefixes if self._roots.get(size) == root), default=0)
-            score = (complete, max((size for size, root in prefixes & anchored), default=0), node[0])
+            score = (complete, max((size for size, _ in prefixes & anchored), default=0), node[0])
             if best is None or score > best:
                 best, self.top, self.main = score, node, dict(prefixes)
-        self.complete = max((size for size, root in self.main.items() if self._roots.get(size) == root), default=0)
-        in_view = [a for a in self.anchors.believed if self.main.get(a.size) == a.root]
-        self.settled = in_view[-1] if in_view else None
-        self._anchored = in_view
+            if best[:2] == (most, newest):
+                break
+        self.complete = best[0] if best else 0
+        self._anchored = [a for a in self.anchors.believed if self.main.get(a.size) == a.root]
+        self.settled = self._anchored[-1] if self._anchored else None
+        signers = dict.fromkeys(head.kid.hex() for head in self.fleet.heads if (head.size, head.root) == self.top)
+        self._gateway = f"gateway {', '.join(signers) or 'unknown'}"
 
     def _judge(self, nodes: set[Node]) -> None:
         signers: dict[Node, bytes] = {}

@@ -386,6 +386,52 @@ def open_seam() -> Evidence:
     return given(world)
 
 
+def successor(next_log: Callable[[Device], bytes]) -> Evidence:
+    """Return a device whose first log was closed, under its own key, in favour of ``next_log(second)``."""
+    world, device = simple()
+    second = Device(world, Key(7_777), "cam-1", epoch=2)
+    device.add("key.rotated", next=second.log, key=second.key.public.point)
+    device.add("closed", reason="key rotation", next=next_log(second))
+    device.seal()
+    world.deliver(device)
+    second.prev = [device.log, device.size, device.root()]
+    second.begin()
+    world.devices.append(second)
+    world.enrol(second)
+    second.infer(0)
+    second.seal()
+    world.deliver(second)
+    world.anchor()
+    return given(world)
+
+
+@row("none: a key is rotated in order", DEVICE, ALL, "completeness", "ok", "PROVED")
+def orderly_rotation() -> Evidence:
+    return successor(lambda second: second.log)
+
+
+@row("none: a key is rotated in order", DEVICE, ALL, "single_view_device", "ok", "PROVED")
+def orderly_rotation_view() -> Evidence:
+    return successor(lambda second: second.log)
+
+
+@row("succeed a log that named another successor", DEVICE, ALL, "completeness", "failed", "seam_mismatch", 0)
+def usurped() -> Evidence:
+    return successor(lambda second: b"\x77" * 32)
+
+
+@row("name a fleet head in genesis that no gateway signed", DEVICE, ALL, "attribution", "failed", "wrong_log", 0)
+def false_genesis_head() -> Evidence:
+    world = World()
+    genuine = world.heads
+    world.heads = simple(seed=2)[0].heads
+    device = world.device("cam-1")
+    world.heads = genuine
+    world.deliver(device)
+    world.anchor()
+    return given(world)
+
+
 @row("set the clock back", DEVICE, ALL, "integrity", "ok", "PROVED")
 def clock_back_order() -> Evidence:
     return clock_back()
