@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import ssl
 import sys
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -69,12 +70,17 @@ def _index(config: Config, options: argparse.Namespace) -> dict[str, Any]:
 
 def _status(config: Config, options: argparse.Namespace) -> dict[str, Any]:
     api = config.api
-    host = f"[{api.bind}]" if ":" in api.bind else api.bind
+    bind = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(api.bind, api.bind)
+    host = f"[{bind}]" if ":" in bind else bind
     request = urllib.request.Request(f"{'http' if api.tls is None else 'https'}://{host}:{api.port}/v1/status")
+    context = None
+    if api.tls is not None:  # our own certificate, by an address it may not name
+        context = ssl.create_default_context(cafile=str(api.tls.ca_file or api.tls.cert_file))
+        context.check_hostname = False
     if api.token_file is not None:
         request.add_header("Authorization", f"Bearer {api.token_file.read_text('ascii').split()[0]}")
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=30, context=context) as answer:
             found: dict[str, Any] = json.load(answer)
     except (OSError, ValueError) as error:
         raise Unavailable("gateway_unreachable", f"{request.full_url}: {error}", "is the gateway running?") from error

@@ -97,7 +97,8 @@ class Gateway:
         sdnotify.notify("READY=1")
         _log.info("running: API on %s, fleet log %s", self.server.url, self._profile.fleet_log.hex())
         while not self.fate.wait(5.0):
-            sdnotify.notify("WATCHDOG=1")
+            if all(stage.is_alive() for stage in self._stages):
+                sdnotify.notify("WATCHDOG=1")
         sdnotify.notify("STOPPING=1")
         self.stop()
         if self.fate.error is not None:

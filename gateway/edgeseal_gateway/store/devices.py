@@ -91,7 +91,9 @@ def with_audience(connection: sqlite3.Connection, sub: str) -> list[Device]:
 
 
 def enrol(connection: sqlite3.Connection, enrolment: Enrolment, pos: int) -> None:
-    """Add the device whose enrolment stands at ``pos``: from now on its segments are taken."""
+    """Add the device whose enrolment stands at ``pos``: from now on its segments are taken, unless its key has
+    ended.
+    """
     key = enrolment.key
     connection.execute(
         "INSERT INTO device (log, kid, x, y, name, assurance, groups, cadence, genesis, enrolled, state, size, root,"
@@ -99,6 +101,9 @@ def enrol(connection: sqlite3.Connection, enrolment: Enrolment, pos: int) -> Non
         (enrolment.log, key.kid, key.x, key.y, enrolment.name, enrolment.assurance, json.dumps(enrolment.groups),
          min(enrolment.cadence_s, LARGEST), enrolment.genesis, pos, ACTIVE, Frontier().root(), b""),
     )  # fmt: skip
+    connection.execute(
+        "UPDATE device SET state = 'revoked' WHERE kid = ? AND kid IN (SELECT kid FROM revoked)", (key.kid,)
+    )
 
 
 def advance(connection: sqlite3.Connection, device: Device) -> None:

@@ -84,13 +84,15 @@ def set_revoked(connection: sqlite3.Connection, kid: bytes, role: str, until: in
         " role = excluded.role, source = CASE WHEN source = 'registry' THEN source ELSE excluded.source END",
         (kid, role, until, source),
     )
-    connection.execute("UPDATE device SET state = 'revoked' WHERE kid = ?", (kid,))
+    connection.execute(
+        "UPDATE device SET before = state, state = 'revoked' WHERE kid = ? AND state <> 'revoked'", (kid,)
+    )
 
 
 def reinstate(connection: sqlite3.Connection, kid: bytes) -> None:
     """Let a key count again from now on, because the registry says so."""
     connection.execute("DELETE FROM revoked WHERE kid = ? AND source = 'registry'", (kid,))
-    connection.execute("UPDATE device SET state = 'active' WHERE kid = ? AND state = 'revoked'", (kid,))
+    connection.execute("UPDATE device SET state = before WHERE kid = ? AND state = 'revoked'", (kid,))
 
 
 def revoke_by(connection: sqlite3.Connection, content: Revocation) -> None:

@@ -33,11 +33,11 @@ CREATE TABLE snapshot (pos INTEGER PRIMARY KEY, root BLOB NOT NULL, count INTEGE
 CREATE TABLE snapshot_entry (
     sub TEXT, pos INTEGER, entry BLOB NOT NULL, PRIMARY KEY (sub, pos)) STRICT, WITHOUT ROWID;
 
--- Devices and their logs.
+-- Devices and their logs. `before` is the state that a revoked key's log had, should the registry reinstate it.
 CREATE TABLE device (
     id INTEGER PRIMARY KEY, log BLOB NOT NULL UNIQUE, kid BLOB NOT NULL UNIQUE, x BLOB NOT NULL, y BLOB NOT NULL,
     name TEXT NOT NULL, assurance TEXT NOT NULL, groups TEXT NOT NULL, cadence INTEGER NOT NULL,
-    genesis BLOB NOT NULL, enrolled INTEGER NOT NULL, state TEXT NOT NULL,
+    genesis BLOB NOT NULL, enrolled INTEGER NOT NULL, state TEXT NOT NULL, before TEXT NOT NULL DEFAULT 'active',
     size INTEGER NOT NULL, root BLOB NOT NULL, frontier BLOB NOT NULL, bytes INTEGER NOT NULL,
     seen_log BLOB, seen_size INTEGER, seen_root BLOB, contact INTEGER NOT NULL) STRICT;
 CREATE TABLE segment (

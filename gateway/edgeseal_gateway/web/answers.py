@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from typing import Any
 
 from edgeseal import cbor, cose, limits, record, segment
@@ -99,9 +100,7 @@ def history(
     """Return indexed records with their bodies decoded."""
     rows = indexfile.history(index, one.id, start, limit, kind)
     found = []
-    for row in rows:
-        ((_, item),) = devicelog.items(connection, one.id, row.seq, row.seq + 1)
-        (leaf,) = devicelog.leaves(connection, one.id, row.seq, row.seq + 1)
+    for row, item, leaf in _with_items(connection, one, rows):
         found.append(
             {
                 "seq": row.seq, "kind": row.kind, "t": row.t, "boot": row.boot, "mono": row.mono, "form": item[0],
@@ -110,6 +109,23 @@ def history(
         )  # fmt: skip
     following = rows[-1].seq + 1 if len(rows) == limit else None
     return {"records": found, "next": following, "indexed": indexfile.indexed_size(index, one.id)}
+
+
+def _with_items(
+    connection: sqlite3.Connection, one: Device, rows: list[indexfile.Row]
+) -> Iterator[tuple[indexfile.Row, list[Any], bytes]]:
+    """Yield each row with its item and leaf; rows that follow each other are read in one go."""
+    at = 0
+    while at < len(rows):
+        end = at + 1
+        while end < len(rows) and rows[end].seq == rows[end - 1].seq + 1:
+            end += 1
+        start, stop = rows[at].seq, rows[end - 1].seq + 1
+        items = devicelog.items(connection, one.id, start, stop)
+        leaves = devicelog.leaves(connection, one.id, start, stop)
+        for row, (_, item), leaf in zip(rows[at:end], items, leaves, strict=True):
+            yield row, item, leaf
+        at = end
 
 
 def _body(kind: str, item: list[Any]) -> Any:

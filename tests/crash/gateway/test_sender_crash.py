@@ -21,7 +21,7 @@ from edgeseal_console.demo.parts import Chain
 from edgeseal_gateway.chain.anchor import call_data
 from edgeseal_gateway.chain.mirror import Mirror
 from edgeseal_gateway.chain.sender import Sender
-from edgeseal_gateway.sequencer import AnchorPolicy, found_log
+from edgeseal_gateway.sequencer import AnchorPolicy, Sequencer, found_log
 from edgeseal_gateway.store import anchors, fleetlog, orders
 from edgeseal_gateway.store.database import Database
 from tests.gatewaystore import Founded
@@ -299,6 +299,7 @@ def test_the_registrys_word_on_keys_is_mirrored(anchored: Anchored) -> None:
     anchored.network.operator.send(registry.address, suspend)
     anchored.mirror.step()
     assert anchored.known(device).state == "revoked"
+    assert anchored.read(orders.revoked)[0][3] == "registry"
     back = registry.contract.encode("reinstateKey", log, device.key.kid, 100)
     anchored.network.operator.send(registry.address, back)
     anchored.mirror.step()
@@ -307,3 +308,28 @@ def test_the_registrys_word_on_keys_is_mirrored(anchored: Anchored) -> None:
     anchored.restart()
     assert anchored.known(device).state == "revoked"
     assert anchored.read(orders.revoked) == [(device.key.kid, "device", 2, "registry")]
+
+
+def test_a_head_that_is_not_signed_yet_is_waited_for(anchored: Anchored) -> None:
+    """The token is down between decision and signature: the anchor is wanted, and cannot go out before the
+    signature.
+    """
+    anchored.work()
+    anchored.hand_in(anchored.tenant.next_keyset())
+
+    class Down(SoftSigner):
+        def sign(self, message: bytes) -> bytes:
+            if b"fleet-head" in message:
+                raise Unavailable("token_failed", "gone")
+            return anchored.signer.sign(message)
+
+    down = Down()
+    down.public_key = anchored.signer.public_key
+    sequencer = Sequencer(anchored.database, down, anchored.profile.fleet_log, anchored.policy, lambda: 0.0)
+    with pytest.raises(Unavailable):
+        sequencer.step()
+    wanted = anchored.read(anchors.newest_wanted)
+    assert wanted is not None and not anchored.sender.step(2) and len(anchored.wire.sent) == 1
+    anchored.sequence()
+    anchored.work()
+    anchored.audit()

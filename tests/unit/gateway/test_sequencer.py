@@ -18,7 +18,7 @@ from edgeseal.receipt import Receipt
 from edgeseal.snapshot import AbsenceProof, SnapshotProof, recompute
 from edgeseal.statements.snapshot import Snapshot
 from edgeseal_gateway.sequencer import AnchorPolicy, Sequencer
-from edgeseal_gateway.store import anchors, devicelog, fleetlog, guard, orders, subjects
+from edgeseal_gateway.store import anchors, devicelog, devices, fleetlog, guard, orders, subjects
 from edgeseal_gateway.store.database import Database
 from tests.gatewaystore import Founded
 from tests.tenant import segment_of
@@ -143,6 +143,27 @@ def test_a_revoked_devices_heads_stay_out(founded: Founded) -> None:
     founded.hand_in(founded.tenant.revocation(device.key.kid, 2))
     founded.sequence()
     assert [leaf.typ for leaf in founded.leaves()[2:]] == ["enrolment", "revocation"]
+    assert founded.known(device).state == "revoked"
+
+
+def test_a_reinstated_key_has_the_state_it_had(founded: Founded) -> None:
+    device = founded.device()
+    with founded.database.write() as connection:
+        devices.set_state(connection, device.log, devices.FROZEN)
+        orders.set_revoked(connection, device.key.kid, "device", 2, "registry")
+        orders.set_revoked(connection, device.key.kid, "device", 1, "registry")
+    assert founded.known(device).state == "revoked"
+    with founded.database.write() as connection:
+        orders.reinstate(connection, device.key.kid)
+    assert founded.known(device).state == "frozen"
+
+
+def test_a_key_that_ended_while_its_enrolment_waited(founded: Founded) -> None:
+    device = founded.tenant.device_of("cam")
+    founded.hand_in(founded.tenant.enrolment(device))
+    with founded.database.write() as connection:
+        orders.set_revoked(connection, device.key.kid, "device", 2, "registry")
+    founded.sequence()
     assert founded.known(device).state == "revoked"
 
 
