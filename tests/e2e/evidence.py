@@ -48,18 +48,16 @@ def collect(fleet: Fleet, devices: Sequence[Device], folder: Path) -> tuple[Path
         export = folder / f"{device.name}.zip"
         fleet.run("edgeseal-agent", "export", "--config", device.config, "--out", export)
         exports += ["--device", str(export)]
-    fleet.run(
-        "edgeseal", "collect", "--gateway", f"http://127.0.0.1:{fleet.api_port}", *exports, "--out", bundle
-    )  # fmt: skip
-    fleet.run("edgeseal", "trust", "--home", fleet.home, "--endpoint", fleet.rpc, "--out", trust)
+    fleet.run("edgeseal", "collect", "--home", fleet.home, *exports, "--anchored", "--out", bundle)
+    blocks = [word for block in fleet.anchor_blocks() for word in ("--block", block)]
+    fleet.run("edgeseal", "trust", "--home", fleet.home, *blocks, "--out", trust)
     return bundle, trust
 
 
-def verdict(fleet: Fleet, bundle: Path, trust: Path, *more: str) -> dict[str, Any]:
-    """Return what ``edgeseal verify`` says, the chain asked too."""
-    answer: dict[str, Any] = fleet.run_json(
-        "edgeseal", "verify", bundle, "--trust", trust, "--rpc", fleet.rpc, *more, ok=(0, 2, 3)
-    )  # fmt: skip
+def verdict(fleet: Fleet, bundle: Path, trust: Path, ask: str | None = None) -> dict[str, Any]:
+    """Return what ``edgeseal verify`` answers offline, to some questions or to all."""
+    asked = ["--ask", ask] if ask else []
+    answer: dict[str, Any] = fleet.run_json("edgeseal", "verify", bundle, "--trust", trust, *asked, ok=(0, 2, 3))
     return answer
 
 

@@ -14,7 +14,7 @@ HALF = 150
 
 
 def test_broker_down_for_the_first_half_of_a_run(fleet: Fleet, images: list[Path], tmp_path: Path) -> None:
-    device, agent = add_acked_device(fleet, "outage", "seal: {head_every: 16}")
+    device, agent = add_acked_device(fleet, "outage", "seal: {head_every: 16, heartbeat_s: 600}")
     inputs = images[: 2 * HALF]
     fleet.broker.stop()
     try:
@@ -40,7 +40,7 @@ def test_broker_down_for_the_first_half_of_a_run(fleet: Fleet, images: list[Path
     assert max(arrived) >= size
     wanted = [sha256(path.read_bytes()).hexdigest() for path in inputs]
     assert evidence.input_files(bundle, device) == wanted, "inputs are not recorded in the order in which they came"
-    verdict = evidence.verdict(fleet, bundle, trust, "--ask", "integrity,attribution,completeness,append_only")
+    verdict = evidence.verdict(fleet, bundle, trust, "integrity,attribution,completeness,append_only")
     assert {answer["answer"] for answer in verdict["questions"].values()} == {"ok"}, verdict
     agent.stop()
 

@@ -22,7 +22,7 @@ AGENT, GATEWAY, BROKER = "agent", "gateway", "broker"
 WITHOUT_RECOVERY = 0.25
 """Share of kills that come whether or not the part has got over the one before."""
 LONGEST_PAUSE_S = 1.0
-CONFIG = "uplink: {receipt_timeout_s: 5, retry_max_s: 5}"
+CONFIG = "seal: {heartbeat_s: 600}\nuplink: {receipt_timeout_s: 5, retry_max_s: 5}"
 ASKED = (
     "integrity,attribution,position,completeness,append_only,single_view_device,single_view_fleet,existed_by,key_valid"
 )
@@ -54,7 +54,7 @@ def test_kill_loops(fleet: Fleet, images: list[Path], tmp_path: Path, kills: int
         size = all_anchored(fleet, device, feeder.given)
         check_device(fleet, device, agent, feeder.given, size)
     bundle, trust = evidence.collect(fleet, devices, tmp_path)
-    verdict = evidence.verdict(fleet, bundle, trust, "--ask", ASKED)
+    verdict = evidence.verdict(fleet, bundle, trust, ASKED)
     assert verdict["failures"] == []
     assert {answer["answer"] for answer in verdict["questions"].values()} == {"ok"}, verdict["unanswered"]
     for agent in agents:

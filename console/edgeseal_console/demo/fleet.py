@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from edgeseal.adapters.evm import Account
+from edgeseal.adapters.evm import Account, Contract, EvmClient
 from edgeseal.errors import Unavailable, UsageError
 from edgeseal_console.demo.parts import ADDRESS, Broker, Chain, Part
 from edgeseal_console.gateway import GatewayClient
@@ -311,3 +311,12 @@ class Fleet:
                 lambda: (self.state_of(api, device)["anchored_size"] or 0) >= size,
                 seconds=seconds,
             )
+
+    def anchor_blocks(self) -> list[str]:
+        """Return the hashes (hex) of the blocks that hold this fleet's anchors, as the chain's node says."""
+        client, contract = EvmClient(self.rpc), Contract("FleetLog")
+        network = self.run_json("edgeseal", "chain", "show", "--home", self.home)
+        address = bytes.fromhex(network["fleet_log_contract"][2:])
+        topics = [contract.event_topic("Anchored"), bytes.fromhex(network["fleet_log"])]
+        found = client.logs([address], topics, 0, client.block_number())
+        return list(dict.fromkeys(log.block_hash.hex() for log in found))

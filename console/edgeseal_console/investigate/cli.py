@@ -57,9 +57,14 @@ def _collect(subparsers: Parsers) -> None:
     parser = _leaf(
         subparsers, "collect", _run_collect, "gather a gateway's and devices' evidence into one bundle",
         "  edgeseal collect --gateway http://127.0.0.1:8420 --out case.zip\n"
+        "  edgeseal collect --home ./ops --device cam-1.zip --anchored --out case.zip\n"
         "  edgeseal collect --gateway https://gw --token-file t --device cam-1.zip --device cam-2.zip --out case.zip",
     )  # fmt: skip
-    parser.add_argument("--gateway", metavar="URL", help="the gateway's API")
+    whence = parser.add_mutually_exclusive_group()
+    whence.add_argument("--gateway", metavar="URL", help="the gateway's API")
+    whence.add_argument(
+        "--home", type=Path, metavar="DIR", help="an operator's folder that names gateway, token and CA certificates"
+    )
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="API token, where the gateway asks for one")
     parser.add_argument("--ca-file", type=Path, metavar="FILE", help="CA certificates for an https gateway")
     parser.add_argument(
@@ -138,6 +143,13 @@ def _inspect(subparsers: Parsers) -> None:
 def _run_collect(args: argparse.Namespace) -> int:
     from edgeseal_console.investigate import collect
 
+    if args.home is not None:
+        from edgeseal_console.operate import home as homes
+
+        home = homes.load(args.home)
+        args.gateway = home.gateway_url
+        args.token_file = args.token_file or home.token_file
+        args.ca_file = args.ca_file or home.ca_file
     return collect.run(args)
 
 
