@@ -20,7 +20,7 @@ from edgeseal.statements.command import Command
 from edgeseal.statements.enrolment import Enrolment
 from edgeseal.verify.fleet import Fleet
 from edgeseal.verify.history import History, Seen
-from edgeseal.verify.identity import enrolment_of
+from edgeseal.verify.identity import enrolment_of, judge_operator
 from edgeseal.verify.verdict import Case
 from edgeseal.verify.view import View
 
@@ -172,6 +172,7 @@ def _judge_one(
             taken.statement.signed.verify(statements.signer(taken.statement, keyset))
         except EvidenceError as error:
             case.fail(error.code, f"the command in record {seq}: {error.message}", seq)
+    judge_operator(case, view, taken.statement.signed.kid, position, f"the command in record {seq}", seq)
     # (2)
     if command.tenant != view.fleet.root:
         case.fail("foreign_root", f"the command in record {seq} is of another tenant", seq)

@@ -56,6 +56,7 @@ def judge_attribution(history: History, view: View) -> None:
         case.fail("genesis_mismatch", f"the enrolment at {position} is of another genesis record", 0)
     placed = next(p for p in view.fleet.enrolments(history.log) if p.position == position)
     operator = placed.statement.signed.kid.hex()
+    judge_operator(case, view, placed.statement.signed.kid, position, f"the enrolment at {position}")
     ground, problem = view.order(position)
     if problem:
         case.leave_open(*problem)
@@ -99,22 +100,38 @@ def _by_registry(case: Case, view: View, key: RegistryKey | None, placed: list[i
     if key.role != "device":
         case.fail("wrong_role", f"the registry knows this key as {key.role}")
     for position in placed:
-        if any(i.start <= position and (i.until is None or position < i.until) for i in key.intervals):
-            continue
-        ended = [i for i in key.intervals if i.until is not None and i.until <= position]
-        later = [i for i in ended if i.ended_at is None or position < i.ended_at]
-        if ended and later:
-            detail = f"the head at {position} is repudiated after receipt: the key ended at {later[0].until}"
-            case.leave_open("repudiated", detail)
-        elif ended:
-            case.fail("key_revoked", f"a head stands at {position}, past the key's revocation at {ended[0].ended_at}")
-        else:
-            case.fail("before_validity", f"a head stands at {position}, before the key was valid")
+        judge_standing(case, key, position, f"the head at {position}")
     detail = (
         f"{len(placed)} heads within the validity the identity registry gives, as of anchored size {size} "
         f"({ground.how})"
     )
     case.stand(ground.ground, ground.by, detail)
+
+
+def judge_standing(case: Case, key: RegistryKey, position: int, what: str, seq: int | None = None) -> None:
+    """Judge by the registry whether a key was valid at a position: past its end it fails where the end was registered
+    by then, and stays open, repudiated after receipt, where it was registered later (8.5).
+    """
+    if any(i.start <= position and (i.until is None or position < i.until) for i in key.intervals):
+        return
+    ended = [i for i in key.intervals if i.until is not None and i.until <= position]
+    late = [i for i in ended if i.ended_at is None or position < i.ended_at]
+    if late:
+        case.leave_open("repudiated", f"{what} is repudiated after receipt: the key ended at {late[0].until}")
+    elif ended:
+        case.fail("key_revoked", f"{what} stands past the key's end, registered at {ended[0].ended_at}", seq)
+    else:
+        case.fail("before_validity", f"{what} stands before the key was valid", seq)
+
+
+def judge_operator(case: Case, view: View, kid: bytes, position: int, what: str, seq: int | None = None) -> None:
+    """Judge an operator's key by the registry too, where it was read and knows the key: the registry wins over
+    keysets.
+    """
+    state = view.anchors.state
+    key = state.keys.get(kid) if state else None
+    if key is not None:
+        judge_standing(case, key, position, what, seq)
 
 
 def _by_statements(history: History, view: View, placed: list[int], start: int) -> None:

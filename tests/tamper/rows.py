@@ -726,6 +726,27 @@ def hidden_revocation_registry() -> Evidence:
     return replace(given(world), chain=state_of(world, device, until=5, ended_at=8))
 
 
+@row(
+    "let a revoked operator command, whom no keyset removed",
+    GATEWAY,
+    "the registry",
+    "command_authority",
+    "failed",
+    "key_revoked",
+    38,
+)
+def revoked_operator() -> Evidence:
+    world, device = simple()
+    device.obey(world.send(device, "ping", {"text": "x"}))
+    device.seal()
+    world.deliver(device)
+    world.anchor()
+    view = state_of(world, device)
+    assert view.state is not None
+    keys = {**view.state.keys, world.operator.kid: RegistryKey("operator", (Interval(0, 9, 10),))}
+    return replace(given(world), chain=replace(view, state=replace(view.state, keys=keys)))
+
+
 @row("use a key revoked in the fleet log", DEVICE, ALL, "key_valid", "failed", "key_revoked")
 def revoked() -> Evidence:
     world, device = simple()
