@@ -106,11 +106,21 @@ class LongHistory:
         self.heads.append(device.key.state(head))
         return self.heads[-1]
 
+    def sealed(self, records: int, per_head: int, chunk: int) -> Iterator[list[Pair]]:
+        """Yield about ``chunk`` records at a time, those the log begins with first, a head over every ``per_head``."""
+        pairs, given = self.first, 0
+        while given + len(pairs) < records:
+            room = per_head - self.frontier.size % per_head
+            pairs += self.more(min(room, records - given - len(pairs)))
+            self.seal()
+            if len(pairs) >= chunk:
+                yield pairs
+                given, pairs = given + len(pairs), []
+        yield pairs
+
     def segments(self, records: int, each: int) -> Iterator[bytes]:
-        """Yield segments of ``each`` records until there are ``records``, the first with what the log begins with."""
-        pairs, start = self.first, 0
-        while start < records:
-            pairs += self.more(each - len(pairs))
-            head = self.seal()
-            yield encode(self.log, head, start, [whole(*pair) for pair in pairs])
-            start, pairs = start + len(pairs), []
+        """Yield segments of ``each`` records until there are ``records``."""
+        start = 0
+        for pairs in self.sealed(records, each, each):
+            yield encode(self.log, self.heads[-1], start, [whole(*pair) for pair in pairs])
+            start += len(pairs)
