@@ -218,10 +218,10 @@ class Sent:
 class World:
     """One tenant: root, gateway and operator keys, its fleet log and its chain."""
 
-    def __init__(self, seed: int = 1) -> None:
+    def __init__(self, seed: int = 1, contract: bytes = CONTRACT) -> None:
         self.random = random.Random(seed)
         self.root, self.gateway, self.operator, self.outsider = (Key(seed * 1000 + n) for n in range(1, 5))
-        self.log = fleet_log_id(self.root.kid, CHAIN, CONTRACT, bytes(32))
+        self.log = fleet_log_id(self.root.kid, CHAIN, contract, bytes(32))
         self.keysets: list[bytes] = []
         self.statements: list[bytes] = []
         self.subjects = Subjects()

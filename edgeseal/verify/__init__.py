@@ -290,7 +290,7 @@ def _begin(bundle: Bundle, log: bytes) -> tuple[dict[str, bytes] | None, PublicK
                 if start or item[0] != 0 or Header.decode(item[1]).kind != wanted:
                     return None, None
                 bodies.append(decode_body(wanted, item[2]))
-            except (EvidenceError, TypeError, IndexError):
+            except (EvidenceError, TypeError, IndexError, KeyError):
                 return None, None
         if len(bodies) < 2:
             return None, None

@@ -149,7 +149,7 @@ def _plain(items: list[Any]) -> list[bytes] | None:
     """Return the headers of items that are all whole and carry no fleet head, None if they are not."""
     try:
         headers = [item[1] for item in items if item[0] == WHOLE and len(item) == 3]
-    except (TypeError, IndexError):
+    except (TypeError, IndexError, KeyError):
         return None
     if len(headers) < len(items) or set(map(type, headers)) != {bytes}:
         return None

@@ -5,9 +5,11 @@ something is wrong.
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
+from edgeseal import cbor
 from edgeseal.bundle import Bundle
 from edgeseal.container import MemorySource
 from edgeseal.errors import FormatError
@@ -60,6 +62,41 @@ def test_no_change_of_covered_bytes_is_ok(honest: tuple[World, dict[str, bytes]]
             continue
         verdict = judged(world, files | {name: data})
         assert verdict is None or verdict.exit_code != 0, f"change {number} of {name} went unnoticed"
+
+
+JUNK: tuple[Any, ...] = (0, -1, 2**63, b"", bytes(32), "", "x" * 99, [], [0, b"", b""], {}, {"v": 1}, None, True)
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the path of every node of a decoded object."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [at, *(place for key, item in inside for place in places(item, (*at, key)))]
+
+
+def replaced(value: Any, at: tuple[Any, ...], by: Any) -> Any:
+    if not at:
+        return by
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[at[0]] = replaced(copy[at[0]], at[1:], by)
+    return copy
+
+
+@pytest.mark.parametrize("folder", [folder for folder in COVERED if folder != "keys/"])
+def test_well_formed_junk_in_any_place_is_refused_or_noticed(
+    honest: tuple[World, dict[str, bytes]], folder: str
+) -> None:
+    world, files = honest
+    names = sorted(name for name in files if name.startswith(folder))
+    dice = random.Random(folder)
+    for _ in range(ROUNDS):
+        name = dice.choice(names)
+        content = cbor.decode(files[name], max_size=1 << 24)
+        place, junk = dice.choice(places(content)), dice.choice(JUNK)
+        if (place, junk) == ((), []):
+            continue  # an empty array is the file left out, see below
+        data = cbor.encode(replaced(content, place, junk))
+        verdict = judged(world, files | {name: data})
+        assert verdict is None or verdict.exit_code != 0 or data == files[name], name
 
 
 def test_no_change_of_other_bytes_does_more_than_it_may(honest: tuple[World, dict[str, bytes]]) -> None:

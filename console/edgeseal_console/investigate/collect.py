@@ -64,6 +64,8 @@ def run(args: Any) -> int:
         draft.rename(out)
     except FormatError as error:
         raise UsageError(error.code, f"a device's export cannot be read: {error.message}") from error
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise Unavailable("gateway_answer", f"an answer of another shape than the API's: {error!r:.200}") from error
     except OSError as error:
         raise Unavailable("collect_failed", f"{error.filename or out}: {error.strerror}") from error
     finally:
@@ -139,8 +141,9 @@ class Collection:
     def _watched(self, items: Iterable[Item]) -> Iterator[Item]:
         """Pass items on; note the fleet heads that records carry, so that consistency proofs to them can be fetched."""
         for number, item in enumerate(items):
-            if item[0] == 0 and type(item[2]) is bytes:
-                self._note(number, item[1], item[2])
+            read = segment.item_from_list(list(item))
+            if read.header is not None and read.body is not None:
+                self._note(number, read.header, read.body)
             if number and number % 50_000 == 0:
                 self.say(f"  {number} records")
             self._count("records")

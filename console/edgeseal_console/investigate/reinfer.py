@@ -22,6 +22,7 @@ from edgeseal.commitment import Opening
 from edgeseal.errors import EvidenceError, FormatError
 from edgeseal.record import Header, body_hash, decode_body
 from edgeseal.runtime import exactness, parse_runtime
+from edgeseal.segment import item_from_list
 from edgeseal.verify import Reexecution
 from edgeseal_console.investigate import sandbox
 
@@ -239,12 +240,13 @@ def inferences(bundle: Bundle, log: bytes) -> Iterator[tuple[int, dict[str, Any]
     """Yield (seq, body) of each whole, well-formed inference record. Raises what Bundle raises."""
     for start, items in bundle.records(log):
         for seq, item in enumerate(items, start):
-            if type(item) is not list or len(item) != 3 or item[0] != 0 or b"inference" not in item[1]:
-                continue
             try:
-                header = Header.decode(item[1])
-                if header.kind == "inference" and body_hash(item[2]) == header.body:
-                    yield seq, decode_body("inference", item[2])
+                read = item_from_list(item)
+                if read.header is None or read.body is None:
+                    continue
+                header = Header.decode(read.header)
+                if header.kind == "inference" and body_hash(read.body) == header.body:
+                    yield seq, decode_body("inference", read.body)
             except EvidenceError:
                 continue  # integrity says what is wrong with it
 
