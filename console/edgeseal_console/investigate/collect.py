@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import islice, zip_longest
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,13 +19,20 @@ from edgeseal import cbor, cose, segment
 from edgeseal.bundle import AnchorEvidence, Bundle, Item
 from edgeseal.bundlewriter import Writer
 from edgeseal.errors import EvidenceError, FormatError, Unavailable, UsageError
-from edgeseal.evmproof import verify_log
-from edgeseal.fleetlog_event import decode_anchored
 from edgeseal.head import SignedDeviceHead, SignedFleetHead
-from edgeseal.merkle import leaf_hash
 from edgeseal.receipt import Receipt
 from edgeseal.record import Header, decode_body
 from edgeseal_console.gateway import GatewayClient
+from edgeseal_console.investigate.merge import (
+    anchored_size,
+    fleet_order,
+    head_log,
+    head_size,
+    heads_in,
+    log_of,
+    merged,
+    receipt_size,
+)
 from edgeseal_console.investigate.opening import opened
 
 PAGE: Final = 1_024
@@ -115,8 +122,8 @@ class Collection:
         """Return, by log, how many records the heads among the statements cover."""
         ends: dict[bytes, int] = {}
         for raw in self._statements.values():
-            if (log := _head_log(raw)) is not None:
-                ends[log] = max(ends.get(log, 0), _head_size(raw))
+            if (log := head_log(raw)) is not None:
+                ends[log] = max(ends.get(log, 0), head_size(raw))
         return ends
 
     def _device(
@@ -125,15 +132,15 @@ class Collection:
         self.say(f"device log {log.hex()[:16]}…")
         heads = set(self._heads(log)) if known else set()
         heads |= set(own.heads(log)) if own else set()
-        heads |= {raw for raw in self._evidence() if _head_log(raw) == log}
-        end = max(map(_head_size, heads), default=0)  # what no signed head covers is evidence of nothing
+        heads |= {raw for raw in self._evidence() if head_log(raw) == log}
+        end = max(map(head_size, heads), default=0)  # what no signed head covers is evidence of nothing
         if ends is not None:
             end = ends.get(log, 0)
-            heads = {raw for raw in heads if _head_size(raw) <= end}
+            heads = {raw for raw in heads if head_size(raw) <= end}
         theirs = self._items(log) if known else iter(())
         ours = (tuple(item) for _, items in own.records(log) for item in items) if own else iter(())
-        writer.records(log, self._watched(islice(_merged(theirs, ours), end)))
-        writer.heads(log, sorted(heads, key=lambda raw: (_head_size(raw), raw)))
+        writer.records(log, self._watched(islice(merged(theirs, ours), end)))
+        writer.heads(log, sorted(heads, key=lambda raw: (head_size(raw), raw)))
         self._count("device heads", len(heads))
         if own:
             writer.openings(log, (opening for opening in own.openings(log) if opening.seq < end))
@@ -167,7 +174,7 @@ class Collection:
         self._count("statements", len(self._statements))
         receipts = []
         for raw in dict.fromkeys(raw for export in self.exports for raw in export.receipts()):
-            size = _receipt_size(raw)
+            size = receipt_size(raw)
             if size <= self._below:
                 receipts.append(raw)
                 self._sizes.add(size)
@@ -192,8 +199,8 @@ class Collection:
             heads |= {raw for _, raw in known}
             consistency += self._consistency([size for size, _ in known])
             snapshots = self._snapshots(index, logs)
-        first = bytes.fromhex(index["fleet_log"]) if index else _log_of(heads)
-        writer.fleet(first or bytes(32), sorted(heads, key=_fleet_order), consistency, snapshots)
+        first = bytes.fromhex(index["fleet_log"]) if index else log_of(heads)
+        writer.fleet(first or bytes(32), sorted(heads, key=fleet_order), consistency, snapshots)
         self._count("fleet heads", len(heads))
         return first
 
@@ -240,7 +247,7 @@ class Collection:
             for fields in page:
                 anchor = AnchorEvidence.decode(cbor.encode(fields))
                 found[(anchor.block, anchor.log)] = anchor
-                start = max(start, _anchored_size(anchor) + 1)
+                start = max(start, anchored_size(anchor) + 1)
         for anchor in found.values():
             writer.anchor(anchor)
         self._count("anchors", len(found))
@@ -290,7 +297,7 @@ class Collection:
             self._others, start = [], 0
             while page := self._page("/v1/export/evidence", {"from": start, "limit": PAGE}):
                 for entry in page:
-                    self._others += _heads_in(entry["bytes"])
+                    self._others += heads_in(entry["bytes"])
                 start = int(page[-1]["id"]) + 1
         return self._others
 
@@ -304,75 +311,3 @@ class Collection:
 
     def _count(self, what: str, count: int = 1) -> None:
         self.counts[what] = self.counts.get(what, 0) + count
-
-
-def _merged(theirs: Iterator[Item], ours: Iterator[Item]) -> Iterator[Item]:
-    """Yield position by position what shows most: a whole record before a header before a bare hash, the gateway's
-    where equal. Where the two are different records the device's own stands, under whose heads it must hold."""
-    for gateway, device in zip_longest(theirs, ours):
-        if gateway is None or device is None:
-            yield gateway or device
-        elif _leaf(gateway) != _leaf(device):
-            yield device
-        else:
-            yield min(gateway, device, key=lambda item: int(item[0]))
-
-
-def _leaf(item: Item) -> bytes:
-    return item[1] if item[0] == segment.BARE_LEAF else leaf_hash(item[1])
-
-
-def _heads_in(raw: bytes) -> list[bytes]:
-    for read in (SignedDeviceHead.decode, lambda data: segment.decode(data).head):
-        try:
-            return [read(raw).signed.raw]
-        except EvidenceError:
-            continue
-    return []
-
-
-def _head_log(raw: bytes) -> bytes | None:
-    try:
-        return SignedDeviceHead.decode(raw).head.log
-    except EvidenceError:
-        return None
-
-
-def _head_size(raw: bytes) -> int:
-    try:
-        return SignedDeviceHead.decode(raw).head.size
-    except EvidenceError:
-        return 0
-
-
-def _receipt_size(raw: bytes) -> int:
-    try:
-        return Receipt.decode(raw).size
-    except EvidenceError:
-        return 0
-
-
-def _fleet_order(raw: bytes) -> tuple[int, bytes]:
-    try:
-        return SignedFleetHead.decode(raw).head.size, raw
-    except EvidenceError:
-        return 0, raw
-
-
-def _log_of(heads: Iterable[bytes]) -> bytes | None:
-    for raw in heads:
-        try:
-            return SignedFleetHead.decode(raw).head.log
-        except EvidenceError:
-            continue
-    return None
-
-
-def _anchored_size(anchor: AnchorEvidence) -> int:
-    try:
-        proved = verify_log(
-            anchor.block, anchor.header, anchor.receipt, anchor.index, anchor.nodes, anchor.contract, anchor.log
-        )
-        return decode_anchored(proved.log).size
-    except EvidenceError as error:
-        raise Unavailable("gateway_answer", f"an anchor that proves nothing: {error.message}") from error
