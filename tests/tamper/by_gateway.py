@@ -7,8 +7,9 @@ from dataclasses import replace
 from edgeseal import cbor
 from edgeseal.head import FleetHead, Seen
 from edgeseal.receipt import Receipt
-from tests.tamper.evidence import GATEWAY, RPC, Evidence, given, partial, row, state_of
-from tests.world import simple
+from edgeseal.statements.keyset import Member
+from tests.tamper.evidence import ALL, GATEWAY, RPC, Evidence, given, partial, row, state_of
+from tests.world import Device, Key, World, simple
 
 
 @row(
@@ -187,3 +188,42 @@ def rpc_root() -> Evidence:
 def rpc_size() -> Evidence:
     world, device = simple()
     return replace(given(world), chain=state_of(world, device, size=world.size + 5, root=b"\x66" * 32))
+
+
+def rotated() -> tuple[World, Device, Key]:
+    """Return a world whose gateway's key was rotated in order, and the old key."""
+    world, device = simple()
+    old, new = world.gateway, world.outsider
+    members = (
+        Member(new.public, "gateway"),
+        Member(world.operator.public, "operator", ("enrol", "revoke", "command/*")),
+    )
+    world.add(world.next_keyset(members))
+    world.anchor()  # the old key's last head ends in (new keyset, snapshot)
+    world.gateway = new
+    device.take_policy()
+    device.infer(3)
+    device.seal()
+    world.deliver(device)
+    world.anchor(tell=False)
+    return world, device, old
+
+
+@row("none: the gateway's key is rotated in order", GATEWAY, ALL, "single_view_fleet", "ok", "PROVED")
+def gateway_rotation() -> Evidence:
+    world, _, _ = rotated()
+    return given(world)
+
+
+@row("contradict the log with a retired gateway key", GATEWAY, ALL, "single_view_fleet", "not_answered", "retired_key")
+def retired_key() -> Evidence:
+    world, _, old = rotated()
+    other = old.fleet_head(FleetHead(world.log, world.size, b"\x66" * 32, (4, b"\x65" * 32)))
+    return given(world, heads=[*world.heads, other])
+
+
+@row("contradict the log's past with a retired gateway key", GATEWAY, ALL, "single_view_fleet", "failed", "fork")
+def retired_key_past() -> Evidence:
+    world, _, old = rotated()
+    other = old.fleet_head(FleetHead(world.log, 9, b"\x66" * 32, (4, b"\x65" * 32)))
+    return given(world, heads=[*world.heads, other])

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from edgeseal.verify import QUESTIONS, verify
+from tests.tamper.by_gateway import rotated
 from tests.tamper.rows import ROWS, Row, partial, state_of
 from tests.world import simple
 
@@ -37,6 +38,12 @@ def test_an_honest_world_is_ok_on_a_public_chain() -> None:
     assert verdict.exit_code == 0
     grounds = {q: a.ground for q, a in verdict.questions.items()}
     assert {q for q, ground in grounds.items() if ground == "ATTESTED"} == {"model_identity", "cadence"}
+
+
+def test_an_orderly_rotation_of_the_gateways_key_changes_no_answer() -> None:
+    world, device, _ = rotated()
+    verdict = verify(world.bundle(), world.trust(), state_of(world, device), ASKED)
+    assert {q: a.detail for q, a in verdict.questions.items() if a.answer != "ok"} == {}
 
 
 def test_on_a_chain_run_by_the_operator_nothing_about_time_or_view_is_proved() -> None:

@@ -146,7 +146,9 @@ def _timelines(path: Path) -> Iterator[str]:
                 yield f"<h2>What happened: log <span class=hash>{log.hex()[:16]}…</span></h2>"
                 yield "<p class=small>In order of sequence; times are the device's own; marked rows are gaps.</p>"
                 told = list(islice(events(bundle, log), MAX_EVENTS + 1))
-                yield _timeline(told[:MAX_EVENTS])
+                gaps = [event for event in told[:MAX_EVENTS] if event.gap]
+                yield f"<h3>Gaps and faults</h3>{_timeline(gaps) if gaps else '<p>None in this history.</p>'}"
+                yield f"<h3>Timeline</h3>{_timeline(told[:MAX_EVENTS])}"
                 if len(told) > MAX_EVENTS:
                     yield f"<p>The first {MAX_EVENTS} events; <code>edgeseal replay</code> tells all.</p>"
     except FormatError as error:
