@@ -33,7 +33,7 @@ from edgeseal_gateway.stage import Fate, Stage
 from edgeseal_gateway.store import guard
 from edgeseal_gateway.store.database import Database
 from edgeseal_gateway.told import Told
-from edgeseal_gateway.web.api import Parts
+from edgeseal_gateway.web.parts import Parts
 from edgeseal_gateway.web.server import Server, read_tokens
 
 WINDOW: Final = 128

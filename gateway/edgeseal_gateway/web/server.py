@@ -12,7 +12,8 @@ import uvicorn
 
 from edgeseal.errors import UsageError
 from edgeseal_gateway.config import ApiConfig
-from edgeseal_gateway.web.api import Parts, make_app
+from edgeseal_gateway.web.api import make_app
+from edgeseal_gateway.web.parts import Parts
 
 
 class Server:
