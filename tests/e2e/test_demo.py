@@ -187,7 +187,7 @@ def test_ctrl_c_ends_a_kept_demo(kept: Demo) -> None:
 def test_an_interrupted_demo_leaves_no_process(tmp_path: Path, how: signal.Signals) -> None:
     demo = start_demo(tmp_path)
     try:
-        demo.wait_for("[3/9]" if how is signal.SIGINT else "[2/9]")
+        demo.wait_for("[5/9]" if how is signal.SIGINT else "[2/9]")
         assert demo.end(how) == 130, demo.said()
         assert "Traceback" not in demo.said()
     finally:

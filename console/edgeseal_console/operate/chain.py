@@ -6,7 +6,6 @@ import re
 import secrets
 from collections.abc import Callable
 from hashlib import sha256
-from pathlib import Path
 from typing import Final
 
 from edgeseal.adapters.evm import BoundContract, Contract, EvmClient, Reverted
@@ -16,7 +15,6 @@ from edgeseal.cose import PublicKey
 from edgeseal.errors import UsageError
 from edgeseal.network import NetworkProfile
 from edgeseal.pack import fleet_log_id
-from edgeseal.trust import ChainTrust, Trust
 
 from .home import Home
 from .transactions import Transactor
@@ -169,20 +167,3 @@ def check_code(client: EvmClient, contract: Contract, address: bytes) -> None:
                 image[place : place + 32] = bytes(32)
     if code != expected:
         raise UsageError("code_differs", f"0x{address.hex()} does not run the {contract.name} of this release")
-
-
-def trust_from(network: NetworkProfile, *, blocks: frozenset[bytes], endpoints: tuple[str, ...]) -> Trust:
-    """Return the trust that follows from what this operator knows; who is handed it decides whether to believe it."""
-    chain = ChainTrust(
-        network.chain_id, network.kind, network.fleet_log_contract, network.identity_registry,
-        network.fleet_log_code, network.registry_code, blocks, endpoints,
-    )  # fmt: skip
-    return Trust(network.tenant_root, network.fleet_log, chain)
-
-
-def read_key(path: Path) -> PublicKey:
-    """Return the public key in a COSE_Key file, as ``edgeseal-gateway key --out`` writes it. Raises UsageError."""
-    try:
-        return PublicKey.decode(path.read_bytes())
-    except OSError as error:
-        raise UsageError("key_file", f"cannot read {path}: {error.strerror}") from error

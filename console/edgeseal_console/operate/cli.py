@@ -163,10 +163,10 @@ def _run_fund(args: argparse.Namespace) -> int:
 
 
 def _run_deploy(args: argparse.Namespace) -> int:
-    from edgeseal_console.operate import chain
+    from edgeseal_console.operate import chain, signing
 
     home = homes.load(args.home)
-    network = chain.deploy(home, rpc=args.rpc, kind=args.kind, gateway=chain.read_key(args.gateway_key), say=_say)
+    network = chain.deploy(home, rpc=args.rpc, kind=args.kind, gateway=signing.read_key(args.gateway_key), say=_say)
     fields = {
         "network_profile": str(home.network_file), "chain_id": network.chain_id, "fleet_log": network.fleet_log.hex(),
         "fleet_log_contract": "0x" + network.fleet_log_contract.hex(),
@@ -213,11 +213,11 @@ def _keyset(subparsers: Parsers) -> None:
 
 
 def _run_keyset_first(args: argparse.Namespace) -> int:
-    from edgeseal_console.operate import chain, signing
+    from edgeseal_console.operate import signing
 
     home = homes.load(args.home)
     statement = signing.first_keyset(
-        home.network(), home.root(), gateway=chain.read_key(args.gateway_key), operator=home.operator().public_key,
+        home.network(), home.root(), gateway=signing.read_key(args.gateway_key), operator=home.operator().public_key,
         anchor_size=args.anchor_size, anchor_secs=args.anchor_secs, cadence_s=args.cadence,
     )  # fmt: skip
     args.out.write_bytes(statement)
@@ -225,14 +225,14 @@ def _run_keyset_first(args: argparse.Namespace) -> int:
 
 
 def _member(text: str) -> Member:
-    from edgeseal_console.operate import chain, signing
+    from edgeseal_console.operate import signing
 
     role, _, rest = text.partition("=")
     path, _, scope = rest.partition(":")
     if role not in ROLES or not path:
         raise UsageError("usage", f"--add {text!r} is not ROLE=FILE[:SCOPE,…]", f"roles: {', '.join(ROLES)}")
     scopes = tuple(scope.split(",")) if scope else signing.OPERATOR_SCOPE if role == "operator" else ()
-    return Member(chain.read_key(Path(path)), role, scopes)
+    return Member(signing.read_key(Path(path)), role, scopes)
 
 
 def _run_keyset_change(args: argparse.Namespace) -> int:
@@ -588,12 +588,12 @@ def _run_trust(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from edgeseal import trust
-    from edgeseal_console.operate import chain
+    from edgeseal_console.operate.trustfile import trust_from
 
     network = homes.load(args.home).network()
     blocks = frozenset(_digest(text.removeprefix("0x"), "--block") for text in args.block)
     publishers = frozenset(_digest(text, "--publisher") for text in args.publisher)
-    made = chain.trust_from(network, blocks=blocks, endpoints=tuple(args.endpoint))
+    made = trust_from(network, blocks=blocks, endpoints=tuple(args.endpoint))
     args.out.write_bytes(trust.render(replace(made, publishers=publishers)))
     print(
         f"trust file written to {args.out}; whoever uses it should have got it from you by another way than the bundle"

@@ -9,13 +9,15 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from edgeseal import limits, strictyaml
-from edgeseal.adapters.evm import Account
 from edgeseal.adapters.pkcs11 import Pkcs11Signer, TokenKey, provision_softhsm
 from edgeseal.errors import FormatError, UsageError
 from edgeseal.network import NetworkProfile
+
+if TYPE_CHECKING:
+    from edgeseal.adapters.evm import Account  # web3 takes a second to load: most commands never touch the chain
 
 SCHEMA: Final = "edgeseal-console/1"
 CONFIG_NAME: Final = "console.yaml"
@@ -47,6 +49,8 @@ class Home:
 
     def account(self) -> Account:
         """Return the EVM account that pays. Raises UsageError ``account_key``."""
+        from edgeseal.adapters.evm import Account
+
         return Account.from_file(self.account_file)
 
     def network(self) -> NetworkProfile:
@@ -71,6 +75,8 @@ def create(folder: Path, *, module: str, gateway_url: str, account_key: Path | N
     """
     if folder.exists() and any(folder.iterdir()):
         raise UsageError("home_exists", f"{folder} is not empty", "choose a new folder, or remove an unfinished one")
+    from edgeseal.adapters.evm import Account
+
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     for name, token in (("root", "tenant-root"), ("operator", "operator")):

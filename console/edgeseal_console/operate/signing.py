@@ -33,6 +33,14 @@ MAX_REQUEST: Final = 65_536
 WAIT_S: Final = 30
 
 
+def read_key(path: Path) -> PublicKey:
+    """Return the public key in a COSE_Key file, as ``edgeseal-gateway key --out`` writes it. Raises UsageError."""
+    try:
+        return PublicKey.decode(path.read_bytes())
+    except OSError as error:
+        raise UsageError("key_file", f"cannot read {path}: {error.strerror}") from error
+
+
 def sign(content: Content, signer: Pkcs11Signer) -> bytes:
     """Return ``content`` as a statement signed in the token."""
     unsigned = statements.prepare(content, signer.public_key.kid)

@@ -1,0 +1,15 @@
+"""The trust file that follows from an operator's network profile (``docs/format.md`` 15)."""
+
+from __future__ import annotations
+
+from edgeseal.network import NetworkProfile
+from edgeseal.trust import ChainTrust, Trust
+
+
+def trust_from(network: NetworkProfile, *, blocks: frozenset[bytes], endpoints: tuple[str, ...]) -> Trust:
+    """Return the trust that follows from what this operator knows; who is handed it decides whether to believe it."""
+    chain = ChainTrust(
+        network.chain_id, network.kind, network.fleet_log_contract, network.identity_registry,
+        network.fleet_log_code, network.registry_code, blocks, endpoints,
+    )  # fmt: skip
+    return Trust(network.tenant_root, network.fleet_log, chain)
