@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgeseal_console.demo.parts import Broker, Chain
+from tests.gatewaystore import Founded
 from tests.integration.gateway.rig import Rig
 
 
@@ -20,3 +21,9 @@ def rig(tmp_path: Path, broker: Broker, chain: Chain) -> Iterator[Rig]:
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture
+def founded(tmp_path: Path) -> Founded:
+    """A store with keyset 1 and its snapshot, nobody enrolled."""
+    return Founded(tmp_path)
