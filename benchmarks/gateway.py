@@ -2,8 +2,11 @@
 
 A device's segments, 32 and 256 records each, go through a real mosquitto to a process that is the gateway's way in
 (:mod:`benchmarks.receiver`). Only that process's CPU time counts, all its threads together; the broker and the sender
-are not in it. Beside it: the indexer, which decodes records later and off this path, on the store just filled; and the
-limit, one signature check a segment and the hashes of a record, by the constants of the design and as measured here.
+are not in it. Beside it: the indexer, which decodes records later and off this path, on the store just filled.
+
+CPU time on a busy machine buys less: two programs share a core's units and caches. So the limit, one signature check a
+segment and the hashing of a record, is measured beside each run, and the floor is held against the share of it that
+was reached, at the speed the design was made at (45 µs a check, 0.25 µs a record).
 """
 
 from __future__ import annotations
@@ -19,8 +22,8 @@ from statistics import median
 from typing import Any, Final
 
 from benchmarks.history import LongHistory
-from benchmarks.table import Row, Tell, ratio_at_least, shown
-from benchmarks.trials import Ratio
+from benchmarks.table import Row, Tell, at_least, shown
+from benchmarks.trials import Spread, ratios
 from benchmarks.workdir import folder
 from edgeseal import topics
 from edgeseal.adapters.mqtt import Endpoint, MqttLink
@@ -37,6 +40,9 @@ SIZES: Final = ((32, 64_000, 80_000.0), (256, 204_800, 200_000.0))
 ROUNDS: Final = 5
 VERIFY_US: Final = 45.0
 HASH_US: Final = 0.25
+"""The limit of the design, which its floors stand beside: a signature check a segment, HASHED bytes hashed a record."""
+HASHED: Final = 448
+"""Bytes in SHA-256 blocks, 320 of the leaf and 128 of the node: the 0.25 µs above are theirs at 1.8 GB/s."""
 TIMEOUT_S: Final = 150.0
 
 
@@ -55,33 +61,34 @@ def measure(tell: Tell) -> list[Row]:
             tell(f"making {records:,} records in segments of {each}")
             history = LongHistory()
             segments = list(history.segments(records, each))
-            verify_us, hash_us = _costs(history)
-            runs = []
+            runs, limits = [], []
             for number in range(ROUNDS):
                 store = root / f"{each}-{number}.db"
                 _enrol(store, history)
+                before = _limit(history, each)
                 runs.append(_run(store, broker, history, segments, records))
+                limits.append((before + _limit(history, each)) / 2)
                 tell(f"{each} a segment, run {number + 1} of {ROUNDS}: {runs[-1].per_cpu:,.0f} records per CPU-second")
-            rows += _rows(each, floor, runs, verify_us / each + hash_us)
+            rows += _rows(each, floor, runs, limits)
             tell("the indexer over the last store")
             rows.append(_indexed(root / f"{each}-{ROUNDS - 1}.db", each, records))
     return rows
 
 
-def _rows(each: int, floor: float, runs: list[Taken], limit_us: float) -> list[Row]:
+def _rows(each: int, floor: float, runs: list[Taken], limits: list[float]) -> list[Row]:
+    """``limits`` are records a second of the limit as measured beside each run."""
     rates = [run.per_cpu for run in runs]
-    middle = median(rates)
-    ratio = Ratio.of(rates, [rate / middle for rate in rates])
-    wall = median(run.per_wall for run in runs)
-    design_us = VERIFY_US / each + HASH_US
+    middle, here, design = median(rates), median(limits), 1e6 / (VERIFY_US / each + HASH_US)
+    wall, share = median(run.per_wall for run in runs), median(ratios(rates, limits))
+    spread = Spread.of([rate / middle for rate in rates])
+    what = f"{each} a segment: records"
+    shares = Spread.of([one / share for one in ratios(rates, limits)])
     return [
-        ratio_at_least(NAME, f"{each} a segment: records per CPU-second", ratio, floor, "{:,.0f}"),
-        shown(NAME, f"{each} a segment: share of the design's limit, {1e6 / design_us:,.0f}/s",
-              f"{middle * design_us / 1e6:.0%}", middle * design_us / 1e6),
-        shown(NAME, f"{each} a segment: share of the limit measured here, {1e6 / limit_us:,.0f}/s",
-              f"{middle * limit_us / 1e6:.0%}", middle * limit_us / 1e6),
-        shown(NAME, f"{each} a segment: records a second by the clock", f"{wall:,.0f}", wall),
-    ]  # fmt: skip
+        at_least(NAME, f"{what} per CPU-second, at the design's speed", share * design, floor, "{:,.0f}", shares),
+        shown(NAME, f"{what} per CPU-second, as it came", f"{middle:,.0f}", middle, str(spread)),
+        shown(NAME, f"{each} a segment: share of the limit, here {here:,.0f}/s", f"{share:.1%}", share),
+        shown(NAME, f"{what} a second by the clock", f"{wall:,.0f}", wall),
+    ]
 
 
 def _enrol(store: Path, history: LongHistory) -> None:
@@ -135,24 +142,21 @@ def _send(broker: Broker, log: bytes, segments: list[bytes]) -> None:
         link.stop(TIMEOUT_S)
 
 
-def _costs(history: LongHistory) -> tuple[float, float]:
-    """Return what one signature check and the hashes of one record cost here, in microseconds of CPU."""
+def _limit(history: LongHistory, each: int) -> float:
+    """Return the limit here, in records a second: what one signature check and the hashing of HASHED bytes cost."""
     head, key = SignedDeviceHead.decode(history.heads[-1]), history.device.key.public
-    header, body = history.more(1)[0]
-    left = right = bytes(32)
-    verify, hashes = [], []
-    for _ in range(7):
+    block = bytes(1 << 20)
+    verify, hashing = [], []
+    for _ in range(5):
         started = time.process_time()
         for _ in range(200):
             head.verify(key)
         verify.append((time.process_time() - started) / 200)
         started = time.process_time()
-        for _ in range(5_000):
-            sha256(header).digest()
-            sha256(body).digest()
-            sha256(left + right).digest()
-        hashes.append((time.process_time() - started) / 5_000)
-    return median(verify) * 1e6, median(hashes) * 1e6
+        for _ in range(20):
+            sha256(block).digest()
+        hashing.append((time.process_time() - started) / 20 / len(block) * HASHED)
+    return 1 / (median(verify) / each + median(hashing))
 
 
 def _indexed(store: Path, each: int, records: int) -> Row:
