@@ -4,7 +4,7 @@
 Steps, all of them by default and in this order:
 
 format     forge's own formatting of the Solidity files
-vectors    test/vectors/*.json by their generator
+vectors    test/vectors/*.json by their generators
 artifacts  edgeseal/contracts/*.json: ABI and bytecode for cancun; refuses bytecode that depends on the EVM version
 osaka      every test with P256VERIFY at 0x100
 prague     every test without it, so with OpenZeppelin's Solidity fallback
@@ -35,8 +35,18 @@ EXPORTS = CONTRACTS.parent / "edgeseal" / "contracts"
 RELEASED = "cancun"
 TESTED = ("osaka", "prague")
 PLATFORMS = {"x86_64": "amd64", "aarch64": "arm64"}
-# The one immutable of each contract, which the deployment fills in.
-IMMUTABLES = {"FleetLog": "registry", "IdentityRegistry": "fleetLog"}
+# The immutables of each contract, which the deployment fills in, in the order of their declaration.
+IMMUTABLES: dict[str, tuple[str, ...]] = {
+    "FleetLog": ("registry",),
+    "IdentityRegistry": ("fleetLog",),
+    "CommandLog": ("registry", "fleetLog"),
+    "ModelRegistry": ("registry", "fleetLog"),
+    "RecordVerifier": ("registry", "fleetLog"),
+    "TenantAdmin": ("manager", "timelock"),
+    # OpenZeppelin's, as TenantAdmin deploys them:
+    "AccessManager": (),
+    "TimelockController": (),
+}
 MAX_RUNTIME = 24_576  # EIP-170
 
 
@@ -74,23 +84,23 @@ def forge(evm: str, *arguments: str, folder: str | None = None, **environment: s
         raise Failure(f"forge {arguments[0]} under {evm} failed")
 
 
-def artifact(evm: str, name: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(
-        (CONTRACTS / "out" / f"released-{evm}" / f"{name}.sol" / f"{name}.json").read_text()
-    )
+def artifact(folder: str, name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((CONTRACTS / "out" / folder / f"{name}.sol" / f"{name}.json").read_text())
     return loaded
 
 
 def export(name: str) -> str:
     """The committed form of a contract; refuses what is too large or differs between EVM versions."""
-    built = artifact(RELEASED, name)
+    built = artifact("released", name)
     runtime = built["deployedBytecode"]
     for evm in TESTED:
-        if artifact(evm, name)["bytecode"] != built["bytecode"]:
+        if artifact(evm, name)["bytecode"]["object"] != built["bytecode"]["object"]:
             raise Failure(f"{name}: bytecode for {evm} differs from that for {RELEASED}")
     if len(runtime["object"]) // 2 - 1 > MAX_RUNTIME:
         raise Failure(f"{name}: runtime code is larger than {MAX_RUNTIME} bytes")
-    (places,) = runtime["immutableReferences"].values()
+    # The compiler names immutables by numbers that rise in the order of their declaration.
+    found = runtime.get("immutableReferences", {})
+    references = [places for _, places in sorted(found.items(), key=lambda item: int(item[0]))]
     settings = built["metadata"]
     content = {
         "contract": name,
@@ -100,7 +110,10 @@ def export(name: str) -> str:
         "abi": built["abi"],
         "bytecode": built["bytecode"]["object"],
         "runtime": runtime["object"],
-        "immutables": {IMMUTABLES[name]: [place["start"] for place in places]},
+        "immutables": {
+            word: [place["start"] for place in places]
+            for word, places in zip(IMMUTABLES[name], references, strict=True)
+        },
         "runtimeKeccak": "0x" + keccak.new(digest_bits=256, data=bytes.fromhex(runtime["object"][2:])).hexdigest(),
     }
     return json.dumps(content, indent=1) + "\n"
@@ -118,14 +131,18 @@ def script(path: str, check: bool, complaint: str) -> None:
 
 
 def step_vectors(check: bool) -> None:
-    script(
-        "test/vectors/generate.py", check, "the vectors in contracts/test/vectors are not what their generator makes"
-    )
+    for generator in ("generate", "settlement"):
+        script(
+            f"test/vectors/{generator}.py",
+            check,
+            "the vectors in contracts/test/vectors are not what their generators make",
+        )
 
 
 def build_released() -> None:
-    for evm in (RELEASED, *TESTED):
-        forge(evm, "build", "--force", "src", folder=f"released-{evm}")
+    forge(RELEASED, "build", "--force", "src", folder="released")
+    for evm in TESTED:
+        forge(evm, "build")
 
 
 def exports(check: bool) -> None:

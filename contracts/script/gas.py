@@ -13,6 +13,13 @@ from pathlib import Path
 
 CONTRACTS = Path(__file__).resolve().parent.parent
 README = CONTRACTS / "README.md"
+GROUPS = {
+    "log": "FleetLog",
+    "registry": "IdentityRegistry",
+    "commands": "CommandLog",
+    "models": "ModelRegistry",
+    "records": "RecordVerifier",
+}
 BEGIN, END = "<!-- gas: begin -->\n", "<!-- gas: end -->\n"
 
 
@@ -32,7 +39,7 @@ def rows() -> list[tuple[str, str]]:
     edges = sorted(anchor.items(), key=lambda item: [int(word) for word in item[0].replace(",", "").split()[:3:2]])
     table += [(f"`anchor` from {name}", f"{gas:,}") for name, gas in edges]
     table.append(("gas per record at 10,000 records an anchor (median)", f"{drawn['median'] / 10_000:.1f}"))
-    for group, contract in (("log", "FleetLog"), ("registry", "IdentityRegistry")):
+    for group, contract in GROUPS.items():
         table += [(f"{contract}: `{name}`", f"{gas:,}") for name, gas in snapshot(group).items()]
     return table
 

@@ -100,8 +100,10 @@ abstract contract FleetLogBase is IFleetLog, P256Scheme {
 
     /// @inheritdoc IFleetLog
     function head(bytes32 logId) external view returns (uint64 size, bytes32 root) {
-        Tip memory tip = _tip(logId);
-        return (tip.size, tip.root);
+        Log storage log = _logs[logId];
+        uint256 counts = log.counts; // holds the block of the last event: not zero in an open log
+        if (counts == 0) revert UnknownLog(logId);
+        return (uint64(counts), log.root);
     }
 
     /// @inheritdoc IFleetLog

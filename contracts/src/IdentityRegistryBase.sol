@@ -143,12 +143,14 @@ abstract contract IdentityRegistryBase is IIdentityRegistry, P256Scheme {
     function isValidAt(bytes32 kid, bytes32 logId, uint64 position) external view returns (bool valid) {
         Key storage key = _keys[logId][kid];
         if (key.status == Status.None) return false;
-        // In the order they were made, each `from` opens what lies at or above it, each `until` closes it.
+        // In the order they were made, each `from` opens what lies at or above it, each `until` closes it. So the latest
+        // decides but for what lies below its `from`.
+        (uint64 from, uint64 until) = (key.from, key.until);
+        if (position >= until || position >= from) return position < until;
         Interval[] storage earlier = _earlier[logId][kid];
         for (uint256 i = 0; i < earlier.length; ++i) {
             valid = _apply(valid, position, earlier[i].from, earlier[i].until);
         }
-        return _apply(valid, position, key.from, key.until);
     }
 
     /// @inheritdoc IIdentityRegistry

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {CommandLogBase} from "../src/CommandLogBase.sol";
 import {FleetLogBase} from "../src/FleetLogBase.sol";
 import {IdentityRegistryBase} from "../src/IdentityRegistryBase.sol";
+import {ModelRegistryBase} from "../src/ModelRegistryBase.sol";
 import {P256Scheme} from "../src/P256Scheme.sol";
+import {RecordVerifierBase} from "../src/RecordVerifierBase.sol";
+import {RegisteredSigner} from "../src/RegisteredSigner.sol";
 import {IIdentityRegistry} from "../src/interfaces/IIdentityRegistry.sol";
 
 /// @notice P-256 over the precompile alone. `forge coverage` compiles without the optimizer, which OpenZeppelin's P256
@@ -36,4 +40,16 @@ contract PrecompileFleetLog is FleetLogBase, PrecompileP256 {
 
 contract PrecompileRegistry is IdentityRegistryBase, PrecompileP256 {
     constructor() IdentityRegistryBase(new PrecompileFleetLog()) {}
+}
+
+contract PrecompileCommandLog is CommandLogBase, PrecompileP256 {
+    constructor(IIdentityRegistry registry_) RegisteredSigner(registry_) {}
+}
+
+contract PrecompileModelRegistry is ModelRegistryBase, PrecompileP256 {
+    constructor(IIdentityRegistry registry_) RegisteredSigner(registry_) {}
+}
+
+contract PrecompileRecordVerifier is RecordVerifierBase, PrecompileP256 {
+    constructor(IIdentityRegistry registry_) RegisteredSigner(registry_) {}
 }

@@ -21,6 +21,23 @@ library Reference9162 {
         }
     }
 
+    /// @notice PATH(index, D[begin:end]), lowest sibling first (2.1.3.1); `index` counts from `begin`.
+    function path(bytes32[] memory leaves, uint256 index, uint256 begin, uint256 end)
+        internal
+        pure
+        returns (bytes32[] memory nodes)
+    {
+        if (end - begin == 1) return new bytes32[](0);
+        uint256 k = split(end - begin);
+        bool left = index < k;
+        bytes32[] memory below = left ? path(leaves, index, begin, begin + k) : path(leaves, index - k, begin + k, end);
+        nodes = new bytes32[](below.length + 1);
+        for (uint256 i = 0; i < below.length; ++i) {
+            nodes[i] = below[i];
+        }
+        nodes[below.length] = left ? mth(leaves, begin + k, end) : mth(leaves, begin, begin + k);
+    }
+
     /// @notice A consistent pair of roots for trees too large to build: every complete subtree the proof names is
     /// replaced by a hash of `seed`.
     function synthetic(uint64 size1, uint64 size2, bytes32 seed)

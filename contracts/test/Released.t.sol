@@ -11,6 +11,10 @@ contract ReleasedTest is TestBase {
         if (vm.envOr("EDGESEAL_COVERAGE", false)) return; // coverage measures the rules over another P-256
         same("IdentityRegistry");
         same("FleetLog");
+        same("CommandLog");
+        same("ModelRegistry");
+        same("RecordVerifier");
+        same("TenantAdmin");
     }
 
     function same(string memory name) private view {

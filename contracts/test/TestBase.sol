@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {IFleetLog} from "../src/interfaces/IFleetLog.sol";
 import {IIdentityRegistry} from "../src/interfaces/IIdentityRegistry.sol";
+import {IRegisteredSigner} from "../src/interfaces/IRegisteredSigner.sol";
 import {Vm} from "./Vm.sol";
 
 /// @notice A deployed pair of contracts with one tenant and one open log, and the means to sign for it. Signed bytes are
@@ -44,6 +45,34 @@ abstract contract TestBase {
         return IIdentityRegistry(
             vm.deployCode(coverage ? "PrecompileOnly.sol:PrecompileRegistry" : "IdentityRegistry.sol:IdentityRegistry")
         );
+    }
+
+    /// @dev One of the contracts over a registry, as released or, for coverage, over the precompile alone.
+    function deployOver(string memory name) internal returns (address) {
+        return vm.deployCode(artifactOf(name), abi.encode(registry));
+    }
+
+    function artifactOf(string memory name) internal view returns (string memory) {
+        return vm.envOr("EDGESEAL_COVERAGE", false)
+            ? string.concat("PrecompileOnly.sol:Precompile", name)
+            : string.concat(name, ".sol:", name);
+    }
+
+    /// @dev Registers a key of the test tenant's log, without more.
+    function registerKey(uint256 key, IIdentityRegistry.Role role, uint64 from) internal returns (bytes32) {
+        (bytes32 x, bytes32 y) = publicKey(key);
+        vm.prank(ADMIN);
+        return registry.registerKey(logId, role, x, y, from, 0);
+    }
+
+    /// @dev Anchors a synthetic head of `size` as the first one.
+    function anchorFirst(uint64 size) internal {
+        anchor(GATEWAY_KEY, Head(logId, size, keccak256("first"), 0, 0), none());
+    }
+
+    function signedBy(uint256 key, bytes32 digest) internal pure returns (IRegisteredSigner.Signed memory by) {
+        (by.x, by.y) = publicKey(key);
+        (by.r, by.s) = sign(key, digest);
     }
 
     function openTenant(IIdentityRegistry where, uint256 rootKey, address admin) internal returns (bytes32) {

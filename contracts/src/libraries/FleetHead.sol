@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Hex} from "./Hex.sol";
+import {CborWriter} from "./CborWriter.sol";
 
 /// @title The signed bytes of a fleet head
 /// @notice A fleet head is a COSE_Sign1 (format.md 7.2). Every byte its signature covers follows from the six values
@@ -29,16 +29,16 @@ library FleetHead {
             mstore(add(start, 122), shl(232, 0x027840)) //         2: tstr(64)
             mstore(add(start, 189), shl(216, 0x3a00011170)) //     -70001: size
         }
-        _hex(start + 58, kid);
-        _hex(start + 125, logId);
+        CborWriter.hexadecimal(start + 58, kid);
+        CborWriter.hexadecimal(start + 125, logId);
         // Each store may write past its field: what follows overwrites it, in this order.
-        uint256 p = _uint(start + 194, size);
+        uint256 p = CborWriter.uinteger(start + 194, size);
         assembly ("memory-safe") {
             mstore(p, shl(200, 0x3a000111715820)) //               -70002: log id
             mstore(add(p, 7), logId)
             mstore(add(p, 39), shl(208, 0x3a0001117282)) //        -70003: [size, root]
         }
-        p = _uint(p + 45, prevSize);
+        p = CborWriter.uinteger(p + 45, prevSize);
         bool done;
         assembly ("memory-safe") {
             mstore(p, shl(240, 0x5820))
@@ -55,49 +55,5 @@ library FleetHead {
             hash := mload(0x00)
         }
         assert(done); // only for want of gas
-    }
-
-    function _hex(uint256 p, bytes32 value) private pure {
-        (bytes32 high, bytes32 low) = Hex.encode(value);
-        assembly ("memory-safe") {
-            mstore(p, high)
-            mstore(add(p, 32), low)
-        }
-    }
-
-    /// @dev Writes `value` as a CBOR unsigned integer in its shortest form at `p`; returns where the next item starts.
-    function _uint(uint256 p, uint256 value) private pure returns (uint256 end) {
-        assembly ("memory-safe") {
-            switch lt(value, 0x18)
-            case 1 {
-                mstore(p, shl(248, value))
-                end := add(p, 1)
-            }
-            default {
-                switch lt(value, 0x100)
-                case 1 {
-                    mstore(p, or(shl(248, 0x18), shl(240, value)))
-                    end := add(p, 2)
-                }
-                default {
-                    switch lt(value, 0x10000)
-                    case 1 {
-                        mstore(p, or(shl(248, 0x19), shl(232, value)))
-                        end := add(p, 3)
-                    }
-                    default {
-                        switch lt(value, 0x100000000)
-                        case 1 {
-                            mstore(p, or(shl(248, 0x1a), shl(216, value)))
-                            end := add(p, 5)
-                        }
-                        default {
-                            mstore(p, or(shl(248, 0x1b), shl(184, value)))
-                            end := add(p, 9)
-                        }
-                    }
-                }
-            }
-        }
     }
 }
