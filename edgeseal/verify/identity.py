@@ -151,7 +151,7 @@ def _by_statements(history: History, view: View, placed: list[int], start: int) 
         f"{len(placed)} heads from {start} on; no revocation in the fleet log as of {told.as_of}; the registry "
         f"was not read"
     )
-    case.attest(view.gateway(), detail)
+    case.attest(view.gateway, detail)
 
 
 def _apply(case: Case, placed_at: Placed, content: Revocation, placed: list[int]) -> None:

@@ -116,7 +116,7 @@ def judge_fleet(cases: Cases, view: View, histories: Iterable[History]) -> None:
     shown another log; (4) a believed chain, whose contract takes one growing log, holds a head of this view."""
     case, grows = cases["single_view_fleet"], cases["append_only"]
     # (1)
-    for reason, detail, _ in view.forks:
+    for reason, detail in view.forks:
         for one in (case, grows):
             (one.leave_open if reason == "retired_key" else one.fail)(reason, detail)
     for reason, detail in view.failures:
