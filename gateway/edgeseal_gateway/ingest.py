@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
-from edgeseal import limits, record
+from edgeseal import limits
 from edgeseal.errors import EvidenceError, TrustError, VerificationError
 from edgeseal.head import Seen
 from edgeseal.merkle import Frontier
 from edgeseal.messages import Refusal, Resend
-from edgeseal_gateway import segmentcheck
-from edgeseal_gateway.segmentcheck import Envelope, Head, HeadReader
+from edgeseal_gateway import bodies, segmentcheck
+from edgeseal_gateway.headreader import Head, HeadReader
+from edgeseal_gateway.segmentcheck import Envelope
 from edgeseal_gateway.store import devicelog, devices, refusals
 from edgeseal_gateway.store.database import Database
 from edgeseal_gateway.store.devices import Device
@@ -176,7 +177,7 @@ class Ingest:
         self._note_seen(connection, device, head, data)
         # From here on only writes.
         devicelog.add_segment(connection, device.id, start, skip, found[skip:], data)
-        state = devicelog.READY if self._all_whole(connection, device, noted, skip, start) else devicelog.WAITING
+        state = devicelog.READY if bodies.note(connection, device, noted, skip, start) else devicelog.WAITING
         digest = sha256(head.signed).digest()
         devicelog.add_head(connection, device.id, head.size, head.root, head.signed, digest, state)
         device.size, device.root, device.frontier = head.size, head.root, frontier
@@ -184,27 +185,9 @@ class Ingest:
         if any(kind == b"closed" and envelope.start + place + 1 == head.size for place, kind, _ in noted.watched):
             device.state = devices.CLOSED
         if skip:
-            self._patch(connection, device, envelope.start, envelope.items[:skip])
+            self._fill(connection, device, envelope.start, envelope.items[:skip])
         if state == devicelog.WAITING or skip or noted.watched:
             self._release(connection, known)
-
-    def _all_whole(
-        self, connection: sqlite3.Connection, device: Device, noted: segmentcheck.Noted, skip: int, start: int
-    ) -> bool:
-        """Note stripped items and the records that account for them; tell whether the new head may go on at once."""
-        stripped = [(start + place - skip, form) for place, form in noted.stripped if place >= skip]
-        devicelog.add_stripped(connection, device.id, stripped)
-        for place, kind, body in noted.watched:
-            if place >= skip and kind != b"closed":
-                self._cover(connection, device, kind, body)
-        return not stripped and not devicelog.any_waiting(connection, device.id)
-
-    def _cover(self, connection: sqlite3.Connection, device: Device, kind: bytes, body: bytes) -> None:
-        try:
-            fields = record.decode_body(kind.decode(), body)
-        except EvidenceError:
-            return  # a malformed body accounts for nothing; the index flags it
-        devicelog.add_covered(connection, device.id, fields["form"], fields["ranges"])
 
     def _stored_already(
         self, connection: sqlite3.Connection, known: _Known, envelope: Envelope, head: Head, data: bytes
@@ -216,29 +199,13 @@ class Ingest:
         if ours != head.root:
             self._fork(connection, device, head.size, data, f"two roots for size {head.size}")
         self._check_prev(connection, device, head, data)
-        self._patch(connection, device, envelope.start, envelope.items)
+        self._fill(connection, device, envelope.start, envelope.items)
         self._release(connection, known)
         self._answers[device.log, "again"] = Again(device.log)
 
-    def _patch(self, connection: sqlite3.Connection, device: Device, start: int, items: list[list[Any]]) -> None:
-        """Put more complete items in the place of stripped ones; an item whose leaf is not the stored one is passed
-        by.
-        """
-        missing = devicelog.stripped(connection, device.id, start, start + len(items))
-        for seq, form in missing.items():
-            item = items[seq - start]
-            try:
-                found = segmentcheck.leaves([item])
-                if item[0] >= form or found != devicelog.leaves(connection, device.id, seq, seq + 1):
-                    continue
-                noted = segmentcheck.check_bodies([item])
-            except EvidenceError as error:
-                self._refuse(device.log, error.code, error.message, device.size)
-                continue
-            devicelog.put_patch(connection, device.id, seq, item)
-            for _, kind, body in noted.watched:
-                if kind != b"closed":
-                    self._cover(connection, device, kind, body)
+    def _fill(self, connection: sqlite3.Connection, device: Device, start: int, items: list[list[Any]]) -> None:
+        for error in bodies.fill(connection, device, start, items):
+            self._refuse(device.log, error.code, error.message, device.size)
 
     def _release(self, connection: sqlite3.Connection, known: _Known) -> None:
         """Let heads go on whose bodies are all accounted for; ask once for the first that is not."""

@@ -1,9 +1,8 @@
-"""Segments, checked at the speed ingest needs (``docs/format.md`` 5.1, 6, 6.1).
+"""Segments, checked at the speed ingest needs (``docs/format.md`` 6, 6.1).
 
-The core's decoders say what is well formed. Here the two objects that come by the thousand, the signed device head
-and the record header, are first compared with the one byte pattern that their deterministic encoding has; what does
-not fit goes to the core's decoder, which accepts it or names the defect. A record's interior is not looked at beyond
-its header's layout.
+The core's decoders say what is well formed. Here a whole item is first compared with the one byte pattern that its
+deterministic encoding has; what does not fit goes to the core's decoder, which accepts it or names the defect. A
+record's interior is not looked at beyond its header's layout.
 """
 
 from __future__ import annotations
@@ -14,116 +13,27 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
 
-from edgeseal import cbor, cose, limits, record, segment
+from edgeseal import cbor, limits, record, segment
 from edgeseal.commitment import domain
 from edgeseal.errors import FormatError, VerificationError
-from edgeseal.head import DeviceHead, SignedDeviceHead
+from edgeseal_gateway.headreader import BYTES, UINT, uint_of
 
 WATCHED: Final = frozenset({b"closed", b"thinned", b"tombstone"})
 """Kinds that ingest itself acts on: their bodies are decoded here."""
 
-_U = rb"(?:[\x00-\x17]|\x18[\x18-\xff]|\x19(?!\x00)..|\x1a(?!\x00\x00).{4}|\x1b(?!\x00{4}).{8})"
 _LAYOUT: Final = (
-    rb"\xa9at" + _U + rb"av\x01cclk\x82(?:dnone|crtc|cntp|cptp|dgnss)(?:" + _U + rb"|\xf6)clogX .{32}cseq" + _U
-    + rb"dbodyX (.{32})dboot" + _U + rb"dkind([a-w]|x[\x18-\x20])([a-z.]{1,32})dmono" + _U
+    rb"\xa9at" + UINT + rb"av\x01cclk\x82(?:dnone|crtc|cntp|cptp|dgnss)(?:" + UINT + rb"|\xf6)clogX .{32}cseq" + UINT
+    + rb"dbodyX (.{32})dboot" + UINT + rb"dkind([a-w]|x[\x18-\x20])([a-z.]{1,32})dmono" + UINT
 )  # fmt: skip
 _HEADER: Final = re.compile(_LAYOUT, re.DOTALL)
 _USUAL_ITEM: Final = re.compile(
     rb"\x83\x00\x58([\x18-\xff])(" + _LAYOUT + rb")(\x58[\x18-\xff]|\x59(?!\x00)..)", re.DOTALL
 )
-_HEAD: Final = re.compile(
-    rb"\xa8av\x01clogX (.{32})dprev\x82(" + _U + rb")X (.{32})drootX (.{32})dseen(?:\xf6|\x83X (.{32})(" + _U
-    + rb")X (.{32}))dsize(" + _U + rb")eclock\xa4at" + _U + rb"ctpm(?:\xf6|\x84" + 3 * _U + rb"[\xf4\xf5])dboot" + _U
-    + rb"dmono" + _U + rb"hanchored(?:\xf6|\x85X .{32}" + _U + rb"X .{32}" + _U + rb"X .{32})",
-    re.DOTALL,
-)  # fmt: skip
-_BYTES = rb"(?:\x58([\x18-\xff])|\x59(?!\x00)(..))"
-_ENVELOPE: Final = re.compile(rb"\xa5av\x01clogX (.{32})dfrom(" + _U + rb")dhead" + _BYTES, re.DOTALL)
+_ENVELOPE: Final = re.compile(rb"\xa5av\x01clogX (.{32})dfrom(" + UINT + rb")dhead" + BYTES, re.DOTALL)
 _ITEMS: Final = re.compile(rb"eitems(?:([\x80-\x97])|\x98([\x18-\xff])|\x99(?!\x00)(..))", re.DOTALL)
-_WHOLE_ITEM: Final = re.compile(rb"\x83\x00" + _BYTES, re.DOTALL)
-_BYTE_STRING: Final = re.compile(_BYTES, re.DOTALL)
+_WHOLE_ITEM: Final = re.compile(rb"\x83\x00" + BYTES, re.DOTALL)
+_BYTE_STRING: Final = re.compile(BYTES, re.DOTALL)
 _BODY_DOMAIN: Final = domain("body")
-_PAYLOAD: Final = re.compile(rb"\xa0" + _BYTES, re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What ingest uses of a device head; ``signed`` are its bytes. Not verified until :meth:`HeadReader.verify`."""
-
-    signed: bytes
-    size: int
-    root: bytes
-    prev: tuple[int, bytes]
-    seen: tuple[bytes, int, bytes] | None
-    to_be_signed: bytes
-    signature: bytes
-
-
-class HeadReader:
-    """Reads the heads of one device, whose protected headers differ in the size only."""
-
-    def __init__(self, log: bytes, key: cose.PublicKey) -> None:
-        self._log = log
-        self._key = key
-        probe = cose.protected_header(key.kid, DeviceHead.NAME, log.hex(), size=0, log=log)
-        marker = b"\x3a\x00\x01\x11\x70\x00"  # label -70001, then the size
-        at = probe.index(marker) + len(marker) - 1
-        self._before, self._after = probe[:at], probe[at + 1 :]
-
-    def read(self, data: bytes) -> Head:
-        """Return the head in untrusted bytes.
-
-        Raises:
-            FormatError: as :meth:`edgeseal.head.SignedDeviceHead.decode`; ``topic_mismatch`` if it is another log's.
-        """
-        found = self._fast(data) if len(data) <= limits.MAX_HEAD else None
-        if found is not None:
-            return found
-        decoded = SignedDeviceHead.decode(data)
-        head, signed = decoded.head, decoded.signed
-        if head.log != self._log:
-            raise FormatError("topic_mismatch", "the head belongs to another log than the segment")
-        if signed.kid != self._key.kid:
-            raise FormatError("claims_mismatch", "the head names another key than the one its log is named after")
-        assert signed.payload is not None
-        seen = None if head.seen is None else (head.seen.log, head.seen.size, head.seen.root)
-        message = cose.to_be_signed(signed.protected, signed.payload)
-        return Head(data, head.size, head.root, head.prev, seen, message, signed.signature)
-
-    def verify(self, head: Head) -> None:
-        """Check the signature. Raises VerificationError as :meth:`edgeseal.cose.PublicKey.verify`."""
-        self._key.verify(head.to_be_signed, head.signature)
-
-    def _fast(self, data: bytes) -> Head | None:
-        """Return the head if the bytes are exactly the usual ones, else None: the core shall judge."""
-        at = data.find(b"\xa0", 4 + len(self._before))
-        start = _PAYLOAD.match(data, at) if at > 0 else None
-        if start is None or len(data) - start.end() < 67 or data[-66:-64] != b"\x58\x40":
-            return None
-        payload = data[start.end() : -66]
-        if len(payload) != int.from_bytes(start[1] or start[2], "big"):
-            return None
-        match = _HEAD.fullmatch(payload)
-        if match is None:
-            return None
-        log, prev_size, prev_root, root, seen_log, seen_size, seen_root, raw_size = match.groups()
-        protected = self._before + raw_size + self._after
-        if data[:at] != b"\xd2\x84" + _bytes_head(len(protected)) + protected or log != self._log:
-            return None
-        size, prev = _uint(raw_size), (_uint(prev_size), prev_root)
-        if size < 2 or prev[0] >= size or prev[0] == 1 or (prev[0] == 0) != (prev_root == bytes(32)):
-            return None
-        seen = None if seen_log is None else (seen_log, _uint(seen_size), seen_root)
-        return Head(data, size, root, prev, seen, cose.to_be_signed(protected, payload), data[-64:])
-
-
-def _uint(encoded: bytes) -> int:
-    return encoded[0] if len(encoded) == 1 else int.from_bytes(encoded[1:], "big")
-
-
-def _bytes_head(length: int) -> bytes:
-    """Return the CBOR head of a byte string of 24 to 65,535 bytes."""
-    return bytes((0x58, length)) if length < 256 else b"\x59" + length.to_bytes(2, "big")
 
 
 _KEYS: Final = ("v", "log", "from", "head", "items")
@@ -225,7 +135,7 @@ def _scan(data: bytes, log: bytes) -> Envelope | None:
                 return None
             header, body, at = whole
         items.append([0, header, body])
-    return Envelope(head, _uint(start[2]), items, facts if len(facts) == count else None) if at == len(data) else None
+    return Envelope(head, uint_of(start[2]), items, facts if len(facts) == count else None) if at == len(data) else None
 
 
 def _whole_item(data: bytes, at: int) -> tuple[bytes, bytes, int] | None:

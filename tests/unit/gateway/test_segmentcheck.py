@@ -10,7 +10,7 @@ from edgeseal import cbor, record, segment
 from edgeseal.errors import EvidenceError
 from edgeseal.head import Anchored, Seen, SignedDeviceHead
 from edgeseal_gateway import segmentcheck
-from edgeseal_gateway.segmentcheck import HeadReader
+from edgeseal_gateway.headreader import HeadReader
 from tests.gatewaystore import Founded
 from tests.tenant import segment_of
 from tests.world import Device
