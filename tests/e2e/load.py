@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 from edgeseal_console.demo.fleet import Device, Fleet, Program
 from edgeseal_console.demo.parts import CHECKOUT
@@ -91,13 +89,6 @@ class Feeder:
             self.failure = error
 
 
-def status_of(fleet: Fleet, device: Device) -> dict[str, Any]:
-    """Return a device's own status."""
-    done = fleet.run("edgeseal-agent", "status", "--config", device.config, "--json", quiet=True)
-    status: dict[str, Any] = json.loads(done.stdout)
-    return status
-
-
 def all_anchored(fleet: Fleet, device: Device, inputs: int) -> int:
     """Wait until ``inputs`` inputs are put away and all records sealed, receipted and anchored; return their number."""
     size = 0
@@ -106,7 +97,7 @@ def all_anchored(fleet: Fleet, device: Device, inputs: int) -> int:
         nonlocal size
         if len(os.listdir(device.done)) < inputs:
             return False
-        status = status_of(fleet, device)
+        status = fleet.status(device)
         size = status["records"]
         return bool(status["unsealed"] == 0 and status["unsent"] == 0)
 

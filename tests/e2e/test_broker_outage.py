@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgeseal_console.demo.fleet import Device, Fleet
 from tests.e2e import evidence
-from tests.e2e.load import add_acked_device, all_anchored, status_of
+from tests.e2e.load import add_acked_device, all_anchored
 
 HALF = 150
 
@@ -23,7 +23,7 @@ def test_broker_down_for_the_first_half_of_a_run(fleet: Fleet, images: list[Path
         fleet.wait("the first half, recorded without a broker", lambda: _done(device) == HALF)
         with fleet.api() as api:
             assert fleet.state_of(api, device)["size"] == 0, "the gateway has records, but no broker to get them by"
-        assert status_of(fleet, device)["acknowledged"] == 0
+        assert fleet.status(device)["acknowledged"] == 0
     finally:
         fleet.broker.start()
     fleet.drop_inputs(device, inputs[HALF:], "second")

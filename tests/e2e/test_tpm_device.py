@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgeseal_console.demo.fleet import Fleet
 from tests.e2e import evidence
-from tests.e2e.load import PACKAGE, all_anchored, status_of
+from tests.e2e.load import PACKAGE, all_anchored
 from tests.realparts.tpm import MAX_TRIES, Maker, SoftwareTpm, key_of
 
 BURST = 40
@@ -38,11 +38,11 @@ def test_a_tpm_device_from_enrolment_to_anchored_evidence(
     software_tpm.kill()
     fleet.drop_inputs(device, images[BURST : 2 * BURST], "without-a-tpm")
     fleet.wait("inputs recorded without a TPM", lambda: len(os.listdir(device.done)) == 2 * BURST)
-    assert status_of(fleet, device)["unsealed"] >= BURST, "nothing can sign"
+    assert fleet.status(device)["unsealed"] >= BURST, "nothing can sign"
     software_tpm.start()
     size = all_anchored(fleet, device, 2 * BURST)
     device.program.stop()
-    fleet.wait_anchored(device, status_of(fleet, device)["records"])
+    fleet.wait_anchored(device(fleet, device)["records"])
 
     bundle, trust = evidence.collect(fleet, [device], tmp_path)
     verdict = evidence.verdict(fleet, bundle, trust)

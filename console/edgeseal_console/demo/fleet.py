@@ -296,12 +296,19 @@ class Fleet:
         entry: dict[str, Any] = api.get(f"/v1/devices/{device.log}")
         return entry
 
+    def status(self, device: Device) -> dict[str, Any]:
+        """Return the device's own status."""
+        words = ("edgeseal-agent", "status", "--config", device.config, "--json")
+        status: dict[str, Any] = json.loads(self.run(*words, quiet=True).stdout)
+        return status
+
     def head_size(self, device: Device) -> int:
         """Return the size of the device's newest signed head, by its own status."""
-        status = json.loads(
-            self.run("edgeseal-agent", "status", "--config", device.config, "--json", quiet=True).stdout
-        )
-        return int(status["size"])
+        return int(self.status(device)["size"])
+
+    def wait_told(self, device: Device) -> None:
+        """Wait until the device was told of an anchor, whose block its heads name from then on."""
+        self.wait(f"{device.name} told of an anchor", lambda: self.status(device)["anchored"] is not None)
 
     def wait_anchored(self, device: Device, size: int, *, seconds: float = WAIT_S) -> None:
         """Wait until the gateway has an anchored head of at least ``size`` records of the device."""

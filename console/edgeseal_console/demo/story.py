@@ -144,6 +144,9 @@ class _Demo:
 
     def _infer(self, devices: list[Device]) -> None:
         images = self._images()
+        for device in devices:
+            self.fleet.wait_told(device)
+        self.narrator.say("both devices know of an anchored block: their heads name it, so they are younger than it")
         share = self.inferences // len(devices)
         counts = [share] * (len(devices) - 1) + [self.inferences - share * (len(devices) - 1)]
         for device, count in zip(devices, counts, strict=True):
