@@ -18,10 +18,10 @@ from edgeseal.errors import EvidenceError
 from edgeseal.merkle import leaf_hash, root_from_inclusion
 from edgeseal.statements.command import Command
 from edgeseal.statements.enrolment import Enrolment
+from edgeseal.verify.case import Case
 from edgeseal.verify.fleet import Fleet
 from edgeseal.verify.history import History, Seen
 from edgeseal.verify.identity import enrolment_of, judge_operator
-from edgeseal.verify.verdict import Case
 from edgeseal.verify.view import View
 
 

@@ -14,7 +14,10 @@ from edgeseal.errors import EvidenceError, VerificationError
 from edgeseal.evmproof import verify_log
 from edgeseal.fleetlog_event import decode_anchored
 from edgeseal.trust import OPERATOR, ChainTrust, Trust
-from edgeseal.verify.verdict import ATTESTED, PROVED
+from edgeseal.verify.verdict import (
+    ATTESTED,
+    PROVED,
+)
 
 
 @dataclass(frozen=True, slots=True)

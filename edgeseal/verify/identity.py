@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from edgeseal.statements.enrolment import Enrolment
 from edgeseal.statements.revocation import Revocation
+from edgeseal.verify.case import Case
 from edgeseal.verify.chain import RegistryKey
 from edgeseal.verify.fleet import Placed
 from edgeseal.verify.history import History
-from edgeseal.verify.verdict import Case
 from edgeseal.verify.view import View
 
 

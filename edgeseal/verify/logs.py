@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from edgeseal.errors import EvidenceError
 from edgeseal.head import check_seen
+from edgeseal.verify.case import Case
 from edgeseal.verify.history import HeadFact, History
-from edgeseal.verify.verdict import Case
 from edgeseal.verify.view import View
 
 

@@ -17,9 +17,9 @@ from edgeseal.bundle import Bundle
 from edgeseal.commitment import Opening
 from edgeseal.errors import EvidenceError
 from edgeseal.verify.authority import Commands
+from edgeseal.verify.case import Case
 from edgeseal.verify.history import History, Seen
 from edgeseal.verify.logs import Compared
-from edgeseal.verify.verdict import Case
 
 Identity = tuple[bytes, bytes]
 """(package digest, model file digest)."""

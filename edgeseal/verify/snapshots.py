@@ -12,7 +12,9 @@ from edgeseal.snapshot import AbsenceProof, Entry, SnapshotProof, Subjects, roll
 from edgeseal.statements.snapshot import Snapshot
 from edgeseal.verify.chain import Ground
 from edgeseal.verify.fleet import Defect, Fleet, Placed
-from edgeseal.verify.verdict import ATTESTED
+from edgeseal.verify.verdict import (
+    ATTESTED,
+)
 
 MAX_SNAPSHOT_WORK: int = 4_000_000
 """Entries hashed to recompute old snapshots; the newest is always recomputed."""

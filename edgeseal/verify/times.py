@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from edgeseal.verify.case import Case
 from edgeseal.verify.history import Boot, History, Seen
 from edgeseal.verify.identity import enrolment_of
 from edgeseal.verify.logs import Compared
-from edgeseal.verify.verdict import Case
 from edgeseal.verify.view import View
 
 GRACE: int = 2

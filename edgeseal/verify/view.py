@@ -20,7 +20,9 @@ from edgeseal.verify.chain import Anchor, Anchors, Ground
 from edgeseal.verify.fleet import Fleet
 from edgeseal.verify.graph import Graph, Node, Tree
 from edgeseal.verify.snapshots import Snapshots, SubjectView
-from edgeseal.verify.verdict import ATTESTED
+from edgeseal.verify.verdict import (
+    ATTESTED,
+)
 
 
 @dataclass(slots=True)

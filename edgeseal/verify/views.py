@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from edgeseal.statements.enrolment import Enrolment
+from edgeseal.verify.case import Case, Cases
 from edgeseal.verify.history import History
 from edgeseal.verify.identity import enrolment_of
 from edgeseal.verify.logs import Compared
-from edgeseal.verify.verdict import Case, Cases
 from edgeseal.verify.view import View
 
 

@@ -58,6 +58,16 @@ def fork_hidden() -> Evidence:
     return given(world, statements=(), heads=[], anchors=[])
 
 
+@row("name a past that never was in a head", DEVICE, ALL, "append_only", "failed", "prev_contradicts", 15)
+def false_past() -> Evidence:
+    world, device = simple()
+    device.infer(1)
+    device.seal(prev=(15, b"\x77" * 32))
+    world.deliver(device)
+    world.anchor()
+    return given(world)
+
+
 @row("run two logs at once, two keys", DEVICE, ALL, "single_view_device", "failed", "parallel_logs")
 def parallel_logs() -> Evidence:
     world, _ = simple()

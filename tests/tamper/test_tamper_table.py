@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from edgeseal.verify import QUESTIONS, verify
+from tests.tamper.__main__ import table
 from tests.tamper.by_gateway import rotated
 from tests.tamper.rows import ROWS, Row, partial, state_of
 from tests.world import simple
@@ -87,3 +89,8 @@ def test_every_question_of_an_empty_bundle_is_not_answered() -> None:
     verdict = verify(world.bundle([], statements=(), heads=[], anchors=[]), world.trust())
     assert {a.answer for a in verdict.questions.values()} == {"not_answered"}
     assert verdict.exit_code == 3
+
+
+def test_architecture_prints_this_table() -> None:
+    page = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text("utf-8")
+    assert table() in page, "run: python -m tests.tamper ARCHITECTURE.md"

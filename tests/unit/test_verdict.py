@@ -6,7 +6,13 @@ import pytest
 
 from edgeseal.errors import FormatError, UsageError
 from edgeseal.verify import QUESTIONS, refused, verify
-from edgeseal.verify.verdict import MAX_FAILURES, Answer, Case, Cases, check_asked, roll_up
+from edgeseal.verify.case import Case, Cases
+from edgeseal.verify.verdict import (
+    MAX_FAILURES,
+    Answer,
+    check_asked,
+    roll_up,
+)
 from tests.world import simple
 
 OK = Answer("ok", "a", ground="PROVED")
