@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
-from edgeseal import cbor, limits, schema
+from edgeseal import cbor, limits, recordsfile, schema
 from edgeseal.commitment import Opening
 from edgeseal.container import Source
 from edgeseal.cose import PublicKey
@@ -128,14 +128,7 @@ class Bundle:
         """
         end = 0
         for name, start in self._numbered(f"records/{log.hex()}/"):
-            data = self._source.read(name)
-            items = whole_items(data, log, start)
-            if items is None:
-                fields = cbor.decode(data, max_size=limits.MAX_BUNDLE_FILE, max_items=limits.MAX_CBOR_ITEMS)
-                _chunk(fields, name)
-                items = fields["items"]
-                if fields["log"] != log or fields["from"] != start:
-                    raise FormatError("bundle_order", f"{name} is not what its name says")
+            items = recordsfile.decode(self._source.read(name), log, start)
             if start < end:
                 raise FormatError("bundle_order", f"{name} overlaps the file before it")
             end = start + len(items)
@@ -236,52 +229,6 @@ class Bundle:
         return list(entries)
 
 
-def whole_items(data: bytes, log: bytes, start: int) -> list[list[Any]] | None:
-    """Return the items of a records file that holds whole records only, None for whatever needs the general decoder.
-
-    Reads what :func:`edgeseal.cbor.decode` reads, several times faster: the form is fixed but for lengths.
-    """
-    prefix = b"\xa4\x61v\x01\x63log\x58\x20" + log + b"\x64from" + cbor.encode(start) + b"\x65items"
-    at = len(prefix)
-    if not data.startswith(prefix) or len(data) < at + 3:
-        return None
-    first, count = data[at], data[at] - 0x80
-    at += 1
-    if first in (0x98, 0x99):
-        width = first - 0x97
-        count = int.from_bytes(data[at : at + width], "big")
-        at += width
-        if count < (24, 256)[width - 1] or count > limits.MAX_CHUNK_ITEMS:
-            return None
-    elif not 0 <= count < 24:
-        return None
-    items: list[list[Any]] = []
-    try:
-        for _ in range(count):
-            if data[at] != 0x83 or data[at + 1]:
-                return None
-            first, size = data[at + 2], data[at + 3]
-            if first == 0x58 and size >= 24:
-                at += 4
-            elif first == 0x59 and size:
-                size, at = size << 8 | data[at + 4], at + 5
-            else:
-                return None
-            middle = at + size
-            first, size = data[middle], data[middle + 1]
-            if first == 0x58 and size >= 24:
-                start = middle + 2
-            elif first == 0x59 and size:
-                size, start = size << 8 | data[middle + 2], middle + 3
-            else:
-                return None
-            items.append([0, data[at:middle], data[start : start + size]])
-            at = start + size
-    except IndexError:
-        return None
-    return items if at == len(data) else None
-
-
 def _first(names: list[str], prefix: str) -> int:
     low, high = 0, len(names)
     while low < high:
@@ -294,14 +241,6 @@ def _anything(value: Any, at: str) -> None:
     """Check nothing: the caller's own decoder does."""
 
 
-_chunk = schema.closed(
-    {
-        "v": schema.one_of(1),
-        "log": schema.digest,
-        "from": schema.uint,
-        "items": schema.items(_anything, limits.MAX_CHUNK_ITEMS),
-    }
-)
 _statement = schema.row(schema.uint, schema.binary(1, limits.MAX_STATEMENT))
 
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeseal import cbor
-from edgeseal.bundle import whole_items
 from edgeseal.errors import FormatError
 from edgeseal.record import CLOCK_SOURCES, Clock, Header, decode_body
+from edgeseal.recordsfile import whole_items
 from edgeseal.verify.fastread import inference_reader, reader
 
 LOG = bytes(range(32))
