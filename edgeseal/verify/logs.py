@@ -194,7 +194,7 @@ def _judge_newest(history: History, compared: Compared, view: View, case: Case) 
         return
     detail = f"all {compared.top} records up to the newest head as of fleet log size {told.as_of} ({told.ground.how})"
     if history.header_only:
-        detail += f"; {history.header_only} bodies are withheld or erased, their headers are here"
+        detail += f"; {history.header_only} bodies are withheld, erased or false, their headers are here"
     case.stand(told.ground.ground, told.ground.by, detail)
 
 

@@ -155,14 +155,14 @@ class Reading:
         # (3)
         if body is not None:
             if sha256(_BODY_DOMAIN + len(body).to_bytes(8, "big") + body).digest() != wanted:
-                self._integrity.fail(
-                    "body_mismatch", f"record {seq}: the body is not the one its header commits to", seq
-                )
+                detail = f"record {seq}: the body is not the one its header commits to"
+                self._integrity.fail("body_mismatch", detail, seq)
+                history.header_only += 1
                 body = None
             elif kind == "inference":
                 self._inference((seq, boot, t, mono), body)
                 return
-        elif kind in NEVER_DROPPED:
+        if body is None and kind in NEVER_DROPPED:
             history.lost_bodies.append((seq, kind))
         # (4)
         fields = None

@@ -22,6 +22,14 @@ def edit_body() -> Evidence:
     return given(world, items={device.log: items})
 
 
+@row("edit a command's body", AUTHOR, ALL, "completeness", "not_answered", "bodies_missing")
+def edit_command() -> Evidence:
+    world, device = simple()
+    items = device.items()
+    items[3] = whole(items[3].header or b"", (items[3].body or b"")[:-1] + b"\x00")
+    return given(world, items={device.log: items})
+
+
 @row("edit a record, header and body to match", AUTHOR, ALL, "integrity", "failed", "root_mismatch", 4)
 def edit_whole() -> Evidence:
     world, device = simple()
