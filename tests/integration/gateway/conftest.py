@@ -12,15 +12,17 @@ from tests.gatewaystore import Founded
 from tests.integration.gateway.rig import Rig
 
 
-@pytest.fixture
-def rig(tmp_path: Path, broker: Broker, chain: Chain) -> Iterator[Rig]:
-    """A founded gateway, running."""
-    made = Rig(tmp_path, broker, chain)
-    try:
-        made.start()
-        yield made
-    finally:
-        made.close()
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """A founded gateway, running, that the tests of a module share: each with devices of its own."""
+    folder = tmp_path_factory.mktemp("gateway")
+    with Broker() as broker, Chain(folder) as chain:
+        made = Rig(folder, broker, chain)
+        try:
+            made.start()
+            yield made
+        finally:
+            made.close()
 
 
 @pytest.fixture

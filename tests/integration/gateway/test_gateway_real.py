@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 
 from edgeseal import cbor, evmproof
-from edgeseal.bundle import AnchorEvidence
 from edgeseal.fleetlog_event import decode_anchored
 from edgeseal.merkle import leaf_hash, verify_inclusion
 from edgeseal.messages import CommandMessage, KeysetMessage, Refusal, Resend
@@ -39,8 +38,6 @@ def test_a_record_gets_from_the_device_to_the_chain(rig: Rig) -> None:
 def test_anchor_evidence_proves_the_event_to_a_stranger(rig: Rig) -> None:
     until(lambda: rig.get("/v1/export/index")["anchors"], "the first head is anchored")
     (made,) = cbor.decode(rig.http.get("/v1/export/anchors?limit=1").content, max_size=1 << 20)
-    one = AnchorEvidence.from_map(made) if hasattr(AnchorEvidence, "from_map") else None
-    assert one is None or one.chain == 31337
     proved = evmproof.verify_log(
         made["block"], made["header"], made["receipt"], made["index"], made["nodes"], made["contract"], made["log"]
     )
@@ -74,17 +71,20 @@ def test_commands_and_keysets_reach_the_device(rig: Rig) -> None:
     wired.close()
 
 
+def applicants(rig: Rig) -> list[str]:
+    return [one["log"] for one in rig.get("/v1/devices")["applicants"]]
+
+
 def test_a_stranger_waits_and_goes_on_once_enrolled(rig: Rig) -> None:
     wired = rig.device("late", enrol=False)
     device = wired.device
     wired.hello()
     wired.send_records(0)
     until(lambda: [one for one in wired.messages(Refusal) if one.code == "unknown_key"], "the refusal")
-    (asked,) = until(lambda: rig.get("/v1/devices")["applicants"], "it stands among the applicants")
-    assert asked["log"] == device.log.hex()
+    until(lambda: device.log.hex() in applicants(rig), "it stands among the applicants")
     rig.sequenced(rig.tenant.enrolment(device))
     until(lambda: wired.messages(Resend), "the gateway asks for the log")
-    assert rig.get("/v1/devices")["applicants"] == []
+    assert device.log.hex() not in applicants(rig)
     wired.send_records(0)
     wired.receipt_for(device.heads[-1])
     wired.close()
@@ -104,7 +104,7 @@ def test_a_key_revoked_in_the_registry_is_refused(rig: Rig) -> None:
     wired.send_records(2)
     until(lambda: [one for one in wired.messages(Refusal) if one.code == "key_revoked"], "the refusal")
     assert rig.get(path)["size"] == 2
-    assert [one["kid"] for one in rig.get("/v1/revoked")["keys"]] == [device.key.kid.hex()]
+    assert device.key.kid.hex() in [one["kid"] for one in rig.get("/v1/revoked")["keys"]]
     wired.close()
 
 
@@ -122,7 +122,8 @@ def test_kill_and_start_again_lose_nothing(rig: Rig) -> None:
     wired.hello()
     until(lambda: rig.get(f"/v1/devices/{device.log.hex()}")["size"] == device.last[0], "all records are there")
     wired.receipt_for(device.heads[-1], anchored=True)
-    assert rig.stop() == 0
+    assert rig.stop() == 0, "SIGTERM ends it in good order"
+    rig.start()
     wired.close()
 
 
