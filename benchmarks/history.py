@@ -116,7 +116,8 @@ class LongHistory:
             if len(pairs) >= chunk:
                 yield pairs
                 given, pairs = given + len(pairs), []
-        yield pairs
+        if pairs:
+            yield pairs
 
     def segments(self, records: int, each: int) -> Iterator[bytes]:
         """Yield segments of ``each`` records until there are ``records``."""
