@@ -219,7 +219,10 @@ class Bundle:
         return self._names[low:high]
 
     def _numbered(self, folder: str) -> list[tuple[str, int]]:
-        return [(name, int(name[len(folder) : len(folder) + 20])) for name in self._under(folder)]
+        found = [(name, int(name[len(folder) : len(folder) + 20])) for name in self._under(folder)]
+        if found and found[-1][1] > limits.UINT64:
+            raise FormatError("bundle_layout", f"{found[-1][0]} is numbered past 64 bits")
+        return found
 
     def _array(self, name: str, item: schema.Check) -> list[Any]:
         if not self._under(name):

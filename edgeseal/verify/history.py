@@ -78,7 +78,7 @@ class History:
     first_leaf: bytes | None = None
     bare: int = 0
     header_only: int = 0
-    lost_bodies: list[tuple[int, str]] = field(default_factory=list)
+    lost_body: tuple[int, str] | None = None
     malformed: int = 0
     closed_at: int | None = None
     successor: bytes | None = None

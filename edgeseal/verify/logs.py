@@ -157,8 +157,8 @@ def judge_completeness(history: History, compared: Compared, view: View | None, 
     # (3)
     if history.bare:
         case.leave_open("bare_leaf", f"of {history.bare} positions only the leaf hash is here")
-    if history.lost_bodies:
-        seq, kind = history.lost_bodies[0]
+    if history.lost_body:
+        seq, kind = history.lost_body
         case.leave_open("bodies_missing", f"the body of {kind} record {seq} may never go and is not here")
     # (4)
     newest = max((fact.head.size for fact in history.heads), default=0)
@@ -201,7 +201,7 @@ def _judge_newest(history: History, compared: Compared, view: View, case: Case) 
 def _judge_seam(history: History, others: dict[bytes, History], case: Case) -> None:
     genesis = history.genesis
     if genesis is None or history.bound is None:
-        if not history.holes and not history.lost_bodies and not history.bare:
+        if not history.holes and not history.lost_body and not history.bare:
             case.fail("genesis_missing", "the log does not begin with genesis and key.bound", 0)
         else:
             case.leave_open("genesis_missing", "the log's first two records are not whole")

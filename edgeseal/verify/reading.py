@@ -163,7 +163,7 @@ class Reading:
                 self._inference((seq, boot, t, mono), body)
                 return
         if body is None and kind in NEVER_DROPPED:
-            history.lost_bodies.append((seq, kind))
+            history.lost_body = history.lost_body or (seq, kind)
         # (4)
         fields = None
         if body is not None:

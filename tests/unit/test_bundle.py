@@ -166,3 +166,9 @@ def test_chunks_that_overlap_are_refused() -> None:
     files[second] = files[first]
     with pytest.raises(FormatError, match="bundle_order"):
         list(Bundle(MemorySource(files)).records(LOG))
+
+
+def test_a_file_numbered_past_64_bits_is_refused() -> None:
+    files = {f"records/{LOG.hex()}/99999999999999999999.cbor": b"\xa0"}
+    with pytest.raises(FormatError, match="bundle_layout"):
+        list(Bundle(MemorySource(files)).records(LOG))

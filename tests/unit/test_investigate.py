@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import random
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgeseal import cbor, trust
+from edgeseal.errors import FormatError
 from edgeseal_console import cli
 from edgeseal_console.investigate.escape import safe
 from edgeseal_console.investigate.inspect import identify
@@ -154,6 +157,22 @@ def test_inspect_reads_every_kind_of_object(case: Any, tmp_path: Path, capsys: p
     assert run(capsys, "inspect", bundle)[0] == 0 and run(capsys, "inspect", trusted)[0] == 0
     (tmp_path / "object").write_bytes(b"\xff\x00 nothing of ours")
     assert run(capsys, "inspect", tmp_path / "object")[0] == 2
+
+
+def test_inspect_takes_any_bytes_with_named_errors_only(case: Any) -> None:
+    world, device, _, _ = case
+    dice = random.Random(3)
+    files = world.files()
+    seeds = [world.keysets[0], device.heads[0], world.receipt(3), device.records[3].header, trust.render(world.trust())]
+    seeds += [data for name, data in files.items() if name.startswith(("records/", "chain/", "statements/"))]
+    for _ in range(3_000):
+        data = bytearray(dice.choice(seeds))
+        for _ in range(dice.randrange(3)):
+            data[dice.randrange(len(data))] = dice.randrange(256)
+        with suppress(FormatError):
+            identify(bytes(data[: dice.choice((len(data), dice.randrange(len(data) + 1)))]))
+        with suppress(FormatError):
+            identify(dice.randbytes(dice.randrange(40)))
 
 
 def test_collecting_two_devices_exports_keeps_what_each_shows(

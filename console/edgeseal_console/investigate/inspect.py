@@ -133,7 +133,7 @@ def _body(kind: str, body: bytes) -> Any:
 
 def _chunk(data: bytes) -> Any:
     fields = cbor.decode(data, max_size=limits.MAX_BUNDLE_FILE, max_items=limits.MAX_CBOR_ITEMS)
-    if type(fields) is not dict or set(fields) != {"v", "log", "from", "items"} or type(fields["items"]) is not list:
+    if type(fields) is not dict or {key: type(value) for key, value in fields.items()} != _RECORDS_FILE:
         raise FormatError("unknown_object", "not a records file")
     return {
         "log": fields["log"],
@@ -176,6 +176,8 @@ def _yaml(data: bytes) -> Any:
         raise FormatError("unknown_object", "YAML without a schema")
     return fields
 
+
+_RECORDS_FILE: Final = {"v": int, "log": bytes, "from": int, "items": list}
 
 _READERS: Final[tuple[tuple[str, Callable[[bytes], Any]], ...]] = (
     ("statement", _statement),
