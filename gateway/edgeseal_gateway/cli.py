@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgeseal.errors import EdgesealError, InvariantBroken, Unavailable
-from edgeseal_gateway import initialise
 from edgeseal_gateway.config import Config, read_config
 
 OK, FAILED, BROKEN = 0, 1, 2
@@ -30,7 +29,12 @@ exit codes: 0 done, 1 usage, configuration or a world that is down, 2 a broken i
 """
 
 
+# The chain client and the web server take a second to load: each subcommand loads what it needs.
+
+
 def _key(config: Config, options: argparse.Namespace) -> dict[str, Any]:
+    from edgeseal_gateway import initialise
+
     key = initialise.make_key(config)
     if options.out is not None:
         options.out.write_bytes(key.encode())
@@ -38,12 +42,16 @@ def _key(config: Config, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _init(config: Config, options: argparse.Namespace) -> dict[str, Any]:
+    from edgeseal_gateway import initialise
+
     return initialise.create(config, options.keyset)
 
 
 def _check(config: Config, options: argparse.Namespace) -> dict[str, Any]:
+    from edgeseal_gateway import checks
+
     found = []
-    for what, error in initialise.check(config):
+    for what, error in checks.check(config):
         found.append({"what": what, "ok": error is None})
         if error is not None:
             found[-1] |= {"code": error.code, "message": error.message, "remedy": error.remedy}
@@ -55,7 +63,7 @@ def _check(config: Config, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _run(config: Config, options: argparse.Namespace) -> dict[str, Any]:
-    from edgeseal_gateway import daemon  # the web server and the chain client load here only
+    from edgeseal_gateway import daemon
 
     daemon.run(config)
     return {}
@@ -88,7 +96,9 @@ def _status(config: Config, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _backup(config: Config, options: argparse.Namespace) -> dict[str, Any]:
-    return initialise.backup(config, options.out)
+    from edgeseal_gateway import backup
+
+    return backup.backup(config, options.out)
 
 
 _COMMANDS: Final[dict[str, tuple[Callable[[Config, argparse.Namespace], dict[str, Any]], str]]] = {

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from edgeseal import limits
+from edgeseal.adapters.mqtt import Endpoint
 from edgeseal.adapters.pkcs11 import TokenKey
 from edgeseal.errors import EdgesealError, FormatError, UsageError
 from edgeseal.network import NetworkProfile
@@ -48,6 +49,14 @@ class MqttConfig:
     tls: Tls | None
     username: str | None
     password_file: Path | None
+
+    def endpoint(self) -> Endpoint:
+        """Return the broker as the MQTT adapter takes it; reads the password. Raises UsageError ``password_file``."""
+        ca, cert, key = (
+            (None, None, None) if self.tls is None else (self.tls.ca_file, self.tls.cert_file, self.tls.key_file)
+        )
+        password = None if self.password_file is None else _first_line(self.password_file)
+        return Endpoint(self.host, self.port, self.client_id, ca, cert, key, self.username, password)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +136,13 @@ def _read(path: Path) -> bytes:
             return file.read(limits.MAX_YAML + 1)
     except OSError as error:
         raise UsageError("config_file", f"cannot read {path}: {error}", "check the path and its permissions") from error
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return path.read_text().split("\n", 1)[0]
+    except (OSError, UnicodeError) as error:
+        raise UsageError("password_file", f"cannot read {path}: {error}") from error
 
 
 def _invalid(path: Path, error: EdgesealError) -> UsageError:

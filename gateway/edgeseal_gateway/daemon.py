@@ -15,10 +15,10 @@ from typing import Final
 
 from edgeseal import topics
 from edgeseal.adapters.evm import Account, EvmClient
-from edgeseal.adapters.mqtt import Endpoint, MqttLink
+from edgeseal.adapters.mqtt import MqttLink
 from edgeseal.adapters.pkcs11 import Pkcs11Signer
 from edgeseal.errors import Unavailable, UsageError
-from edgeseal_gateway import initialise, sdnotify
+from edgeseal_gateway import sdnotify
 from edgeseal_gateway.board import Board
 from edgeseal_gateway.chain.mirror import Mirror
 from edgeseal_gateway.chain.sender import Sender
@@ -31,7 +31,7 @@ from edgeseal_gateway.relay import Relay
 from edgeseal_gateway.sequencer import AnchorPolicy, Sequencer
 from edgeseal_gateway.stage import Fate, Stage
 from edgeseal_gateway.store import guard
-from edgeseal_gateway.store.database import Database
+from edgeseal_gateway.store.database import Database, check_owner
 from edgeseal_gateway.told import Told
 from edgeseal_gateway.web.parts import Parts
 from edgeseal_gateway.web.server import Server, read_tokens
@@ -54,10 +54,10 @@ class Gateway:
         """Open store and key; nothing runs or listens yet. Raises UsageError, Unavailable or InvariantBroken."""
         self._config = config
         self._lock = _lock(config.state_dir / "lock")
-        self.database = initialise.open_store(config)
+        self.database = Database(config.store)
         self._profile = config.network()
         self._signer = Pkcs11Signer(config.key.token_key)
-        initialise.check_store(self.database, self._profile, self._signer.public_key)
+        check_owner(self.database, self._profile.fleet_log, self._signer.public_key.kid)
         with self.database.write() as connection:
             guard.forget_chain(connection)
         # Durable: the chain must be looked at before the next signature; a restart here requires it again.
@@ -72,7 +72,7 @@ class Gateway:
         self._index = IndexChild(config.path)
         self._chain = _Chain(config, self.database, self._signer, self.board, self._courier.wake)
         self.link = MqttLink(
-            _endpoint(config), [topics.ALL_UP], self._courier.receive, on_failed=self.fate.end, window=WINDOW
+            config.mqtt.endpoint(), [topics.ALL_UP], self._courier.receive, on_failed=self.fate.end, window=WINDOW
         )
         parts = Parts(
             self.database, config.index, config.packages, self._profile, self._signer.public_key.kid, self.board,
@@ -193,20 +193,6 @@ class _Chain:
         if final:
             self._wake()
         return self._poll_s
-
-
-def _endpoint(config: Config) -> Endpoint:
-    mqtt, tls = config.mqtt, config.mqtt.tls
-    password = None if mqtt.password_file is None else _first_line(mqtt.password_file)
-    ca, cert, key = (None, None, None) if tls is None else (tls.ca_file, tls.cert_file, tls.key_file)
-    return Endpoint(mqtt.host, mqtt.port, mqtt.client_id, ca, cert, key, mqtt.username, password)
-
-
-def _first_line(path: Path) -> str:
-    try:
-        return path.read_text().split("\n", 1)[0]
-    except (OSError, UnicodeError) as error:
-        raise UsageError("password_file", f"cannot read {path}: {error}") from error
 
 
 def _lock(path: Path) -> int:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from edgeseal.errors import Unavailable
-from edgeseal_gateway import initialise
 from edgeseal_gateway.config import Config
 from edgeseal_gateway.index import Indexer
+from edgeseal_gateway.store.database import Database
 
 IDLE_S: Final = 0.2
 STOP_TIMEOUT_S: Final = 10.0
@@ -57,7 +57,7 @@ class IndexChild:
 
 def run(config: Config) -> None:
     """Follow the store until standard input ends. Raises InvariantBroken, UsageError as the store does."""
-    indexer = Indexer(initialise.open_store(config), config.index)
+    indexer = Indexer(Database(config.store), config.index)
     pause = IDLE_S
     while not _input_ended(0.0):
         try:

@@ -21,6 +21,24 @@ _ENDED: Final = ("KeyRevoked", "KeySuspended")
 _BACK: Final = "KeyReinstated"
 
 
+def check_endpoint(client: EvmClient, profile: NetworkProfile) -> None:
+    """Check that an endpoint serves the profile's chain and contracts.
+
+    Raises InvariantBroken ``chain_id`` or ``contract_code``: nothing is ever sent there. Unavailable.
+    """
+    check_chain(client, profile.chain_id)
+    for name, address, expected in (
+        ("FleetLog", profile.fleet_log_contract, profile.fleet_log_code),
+        ("IdentityRegistry", profile.identity_registry, profile.registry_code),
+    ):
+        if client.code_hash(address) != expected:
+            raise InvariantBroken(
+                "contract_code",
+                f"the code at 0x{address.hex()} is not the {name} of the network profile",
+                "correct endpoints or addresses in the network profile; never send to an unknown contract",
+            )
+
+
 class Mirror:
     """Reads one chain through one endpoint. Not thread-safe."""
 
@@ -33,35 +51,16 @@ class Mirror:
         self._fleet = BoundContract(client, Contract("FleetLog"), profile.fleet_log_contract)
         self._registry = BoundContract(client, Contract("IdentityRegistry"), profile.identity_registry)
 
-    def check_endpoint(self) -> None:
-        """Check that the endpoint serves the profile's chain and contracts: once for each endpoint.
-
-        Raises InvariantBroken ``chain_id`` or ``contract_code``, Unavailable.
-        """
-        if self._checked:
-            return
-        profile = self._profile
-        check_chain(self._client, profile.chain_id)
-        for name, address, expected in (
-            ("FleetLog", profile.fleet_log_contract, profile.fleet_log_code),
-            ("IdentityRegistry", profile.identity_registry, profile.registry_code),
-        ):
-            if self._client.code_hash(address) != expected:
-                raise InvariantBroken(
-                    "contract_code",
-                    f"the code at 0x{address.hex()} is not the {name} of the network profile",
-                    "correct endpoints or addresses in the network profile; never send to an unknown contract",
-                )
-        self._checked = True
-
     def step(self) -> int:
         """Read the chain's head and the registry's news into the store; return the anchored size.
 
         Raises:
             Unavailable: the node. UsageError ``log_unknown``: the log is not open on this chain, ``gateway_replaced``.
-            InvariantBroken: as :meth:`check_endpoint`, and ``chain_contradicts``.
+            InvariantBroken: as :func:`check_endpoint`, and ``chain_contradicts``.
         """
-        self.check_endpoint()
+        if not self._checked:
+            check_endpoint(self._client, self._profile)
+            self._checked = True
         log = self._profile.fleet_log
         try:
             size, root = self._fleet.call("head", log)
@@ -79,7 +78,7 @@ class Mirror:
             raise UsageError(
                 "gateway_replaced",
                 f"the contract takes heads of key {bytes(kid).hex()} only, ours is {self._kid.hex()}",
-                "run the gateway that has that key, or set the key back with setGatewayKey",
+                "run the gateway that has that key: one that was replaced does not come back",
             )
         return int(size)
 

@@ -7,6 +7,7 @@ what was written survives a power cut. Threads and processes may each open the s
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -162,3 +163,25 @@ def get_meta(connection: sqlite3.Connection, key: str) -> bytes | None:
 def put_meta(connection: sqlite3.Connection, key: str, value: bytes) -> None:
     """Keep ``value`` under ``key`` (in the caller's transaction)."""
     connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+
+def check_owner(database: Database, fleet_log: bytes, kid: bytes) -> None:
+    """Check that a store is of this fleet log and this gateway key.
+
+    Raises UsageError ``store_other_log`` or ``store_other_key``.
+    """
+    with database.read() as connection:
+        known_log, known_kid = get_meta(connection, "fleet_log"), get_meta(connection, "gateway_kid")
+    if known_log != fleet_log:
+        raise UsageError("store_other_log", "the store holds another fleet log than the network profile names")
+    if known_kid != kid:
+        raise UsageError("store_other_key", "the store's heads are signed by another key than the token holds")
+
+
+def sync_directory(directory: Path) -> None:
+    """Make a directory's entries durable: a file renamed into it stays there over a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from edgeseal import limits
 from edgeseal.errors import Unavailable, UsageError
+from edgeseal_gateway.store.database import sync_directory
 
 MAX_PACKAGES: Final = 1_000
 _KEYS: Final = {"statement", "salt", "args"}
@@ -47,11 +48,7 @@ def keep(folder: Path, digest: bytes, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_directory(folder)
     except OSError as error:
         raise Unavailable("store_unavailable", f"cannot write {path}: {error}", "free disk space") from error
 

@@ -1,0 +1,60 @@
+"""``edgeseal-gateway check``: what is wrong with configuration, token, store, broker or chain, and how to mend it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Final
+
+from edgeseal.adapters.evm import Account, EvmClient
+from edgeseal.adapters.mqtt import Endpoint
+from edgeseal.adapters.pkcs11 import Pkcs11Signer
+from edgeseal.errors import EdgesealError, Unavailable
+from edgeseal_gateway.chain.mirror import check_endpoint
+from edgeseal_gateway.config import Config
+from edgeseal_gateway.store.database import Database, check_owner
+
+TIMEOUT_S: Final = 10.0
+
+
+def check(config: Config) -> Iterator[tuple[str, EdgesealError | None]]:
+    """Yield (what was looked at, what is wrong with it or None), most basic first. Changes nothing."""
+    found: dict[str, Any] = {}
+
+    def look(what: str, act: Callable[[], Any]) -> tuple[str, EdgesealError | None]:
+        try:
+            found[what] = act()
+        except EdgesealError as error:
+            return what, error
+        return what, None
+
+    yield look("network profile", config.network)
+    yield look("gateway key", lambda: Pkcs11Signer(config.key.token_key).public_key)
+    yield look("account key", lambda: Account.from_file(config.chain.account_key_file))
+    yield look("store", lambda: Database(config.store))
+    profile, key, database = (found.get(what) for what in ("network profile", "gateway key", "store"))
+    if profile is not None and key is not None and database is not None:
+        yield look("store fits key and profile", lambda: check_owner(database, profile.fleet_log, key.kid))
+    yield look("broker", lambda: _check_broker(config.mqtt.endpoint()))
+    for url in () if profile is None else profile.endpoints:
+        yield look(f"chain at {url}", partial(_check_chain, url, profile))
+
+
+def _check_broker(endpoint: Endpoint) -> None:
+    """Connect as far as TLS goes: a session of our name would end the one of a gateway that runs."""
+    context = endpoint.tls()
+    try:
+        with socket.create_connection((endpoint.host, endpoint.port), TIMEOUT_S) as plain:
+            if context is not None:
+                context.wrap_socket(plain, server_hostname=endpoint.host).close()
+    except OSError as error:
+        raise Unavailable(
+            "broker_unreachable",
+            f"{endpoint.host}:{endpoint.port}: {error}",
+            "is the broker running, does its certificate name this host, does mqtt.tls name its authority?",
+        ) from error
+
+
+def _check_chain(url: str, profile: Any) -> None:
+    check_endpoint(EvmClient(url), profile)
