@@ -26,7 +26,8 @@ from edgeseal_gateway.store.database import Database, get_meta, put_meta
 MAX_BATCH: Final = 128
 MAX_BATCH_BYTES: Final = 16 << 20
 MAX_OUTBOX: Final = 20_000
-"""Messages that wait for the broker; the oldest go first, their devices will ask again."""
+MAX_OUTBOX_BYTES: Final = 64 << 20
+"""Messages that wait for the broker, and their bytes; the oldest go first, their devices will ask again."""
 _POSITION: Final = "announced_position"
 _ANCHOR: Final = "announced_anchor"
 _log = logging.getLogger("edgeseal.courier")
@@ -97,7 +98,7 @@ class Courier:
 
     def _deal_with(self, batch: list[Inbound]) -> None:
         segments: list[tuple[bytes, bytes]] = []
-        others: list[Message] = []
+        others: dict[tuple[bytes, str], Message] = {}  # of many hellos or fetches of one device the last counts
         bad: list[tuple[bytes, EvidenceError]] = []
         for name, payload, _ in batch:
             log = refusals.OTHERS
@@ -107,7 +108,7 @@ class Courier:
                 if topic.kind == "segment":
                     segments.append((log, payload))
                 else:
-                    others.append(messages.decode(topic, payload))
+                    others[log, topic.kind] = messages.decode(topic, payload)
             except EvidenceError as error:
                 bad.append((log, error))
         answers = self._ingest.take(segments) if segments else []
@@ -117,7 +118,7 @@ class Courier:
             with self._database.write() as connection:
                 for log, defect in bad:
                     refusals.count(connection, log, defect.code, defect.message, self._now_ms())
-                for message in others:
+                for message in others.values():
                     lacking += self._other(connection, message)
         if lacking:
             with self._database.read() as connection:
@@ -177,13 +178,18 @@ class Outbox:
     """Messages on their way to the broker. Thread-safe."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Message] = deque(maxlen=MAX_OUTBOX)
+        self._waiting: deque[Message] = deque()
+        self._bytes = 0
         self._changed = threading.Condition()
 
     def put(self, found: Iterable[Message]) -> None:
         """Add messages; of too many the oldest are dropped."""
         with self._changed:
-            self._waiting.extend(found)
+            for message in found:
+                self._waiting.append(message)
+                self._bytes += _weight(message)
+            while len(self._waiting) > MAX_OUTBOX or self._bytes > MAX_OUTBOX_BYTES:
+                self._bytes -= _weight(self._waiting.popleft())
             self._changed.notify()
 
     def __len__(self) -> int:
@@ -201,6 +207,7 @@ class Outbox:
             return
         with self._changed:
             message = self._waiting.popleft()
+            self._bytes -= _weight(message)
         payload = message.encode()
         if len(payload) > limits.MAX_MESSAGE:
             raise UsageError("mqtt_too_large", f"a message of {len(payload)} bytes for a device")
@@ -210,6 +217,12 @@ class Outbox:
             _log.debug("not sent: %s", error)
             with self._changed:
                 self._waiting.appendleft(message)
+                self._bytes += _weight(message)
+
+
+def _weight(message: Message) -> int:
+    """Return about how many bytes a message takes in memory."""
+    return 2_048 + (len(message.data) if isinstance(message, Chunk) else 0)
 
 
 _KINDS: Final[dict[type, str]] = {

@@ -289,3 +289,36 @@ def test_what_the_link_does_not_take_stays(founded: Founded) -> None:
     while len(outbox):
         outbox.send(link, 0)
     assert link.found() == [Resend(bytes(32), 1), Resend(bytes(32), 2)]
+
+
+def test_a_device_that_floods_is_answered_once_a_batch(founded: Founded, desk: Desk, tmp_path: Path) -> None:
+    device = founded.device()
+    founded.take(device, segment_of(device, 0))
+    founded.sequence()
+    desk.announce()
+    archive = bytes(300_000)
+    (tmp_path / f"{sha256(archive).hexdigest()}.cbor").write_bytes(archive)
+    hello = Hello(device.log, device.key.public, 2, device.root(2), None, 1, None).encode()
+    fetch = Fetch(device.log, sha256(archive).digest(), 0).encode()
+    for _ in range(50):
+        for kind, payload in (("hello", hello), ("fetch", fetch), ("segment", segment_of(device, 0))):
+            desk.courier.receive(topics.up(device.log, kind), payload, lambda: desk.acknowledged.append("one"))
+    desk.courier.step(0)
+    desk.courier.step(0)
+    found = desk.sent()
+    assert len(desk.acknowledged) == 150
+    assert len(of(Chunk, found)) <= 2 and len(of(ReceiptMessage, found)) <= 2
+
+
+def test_what_waits_for_the_broker_is_bounded() -> None:
+    outbox = Outbox()
+    outbox.put(Chunk(bytes(32), bytes(32), 1 << 30, number, bytes(1 << 18)) for number in range(1_000))
+    outbox.put(Resend(bytes(32), number) for number in range(10))
+    assert len(outbox) < 300
+    link = Collector()
+    while len(outbox):
+        outbox.send(link, 0)
+    found = link.found()
+    assert found[-10:] == [Resend(bytes(32), number) for number in range(10)]
+    newest = found[-11]
+    assert isinstance(newest, Chunk) and newest.offset == 999
