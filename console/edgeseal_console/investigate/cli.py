@@ -90,7 +90,9 @@ def _verify(subparsers: Parsers) -> None:
         f"questions:\n{fill(' '.join(QUESTIONS), 100, initial_indent='  ', subsequent_indent='  ')}\n\n{_EXITS}",
     )  # fmt: skip
     _evidence(parser)
-    parser.add_argument("--ask", metavar="ID,…", help="only these questions (default: all)")
+    parser.add_argument(
+        "--ask", metavar="ID,…", help="only these questions (default: all; the exit code then leaves reexecution out)"
+    )
     parser.add_argument("--json", action="store_true", help="print the verdict as JSON (docs/format.md, 16)")
 
 
@@ -113,7 +115,9 @@ def _replay(subparsers: Parsers) -> None:
         action="store_true",
         help="with --reinfer: also packages that neither an operator nor the trust file names",
     )
-    parser.add_argument("--ask", metavar="ID,…", help="only these questions (default: all)")
+    parser.add_argument(
+        "--ask", metavar="ID,…", help="only these questions (default: all; the exit code then leaves reexecution out)"
+    )
     parser.add_argument("--json", action="store_true", help="print the verdict, with the timeline, as JSON")
 
 
@@ -124,7 +128,9 @@ def _report(subparsers: Parsers) -> None:
     )  # fmt: skip
     _evidence(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="HTML", help="the page to write")
-    parser.add_argument("--ask", metavar="ID,…", help="only these questions (default: all)")
+    parser.add_argument(
+        "--ask", metavar="ID,…", help="only these questions (default: all; the exit code then leaves reexecution out)"
+    )
 
 
 def _inspect(subparsers: Parsers) -> None:

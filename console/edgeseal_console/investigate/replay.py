@@ -16,7 +16,7 @@ from edgeseal_console.investigate.escape import safe
 from edgeseal_console.investigate.opening import opened, read_trust
 from edgeseal_console.investigate.reinfer import Reinfer
 from edgeseal_console.investigate.timeline import Event, events
-from edgeseal_console.investigate.verify import judge, progress_to_stderr, questions, render
+from edgeseal_console.investigate.verify import counted, judge, progress_to_stderr, questions, render
 
 MAX_EVENTS: Final = 100_000
 """Events of the timeline that ``--json`` holds in memory."""
@@ -33,6 +33,8 @@ def run(args: Any) -> int:
     if args.reinfer:
         done = reexecute(args.bundle, trust, args.run_untrusted, say or (lambda text: None))
     verdict = judge(args.bundle, trust, args.rpc, asked, done, say)
+    if not args.reinfer:
+        verdict = counted(verdict, args.ask)
     if args.json:
         fields = verdict.as_json() | {"timeline": list(islice(_timeline(args), MAX_EVENTS))}
         print(json.dumps(fields, indent=1))

@@ -21,16 +21,17 @@ from edgeseal.verify import Verdict
 from edgeseal_console.investigate.escape import safe
 from edgeseal_console.investigate.opening import opened, read_trust
 from edgeseal_console.investigate.timeline import Event, events
-from edgeseal_console.investigate.verify import judge, questions
+from edgeseal_console.investigate.verify import counted, judge, questions
 
 MAX_EVENTS: Final = 5_000
 """Events of one log on the page; `edgeseal replay` tells all."""
 
 _STYLE: Final = """
-body{font:15px/1.45 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1b1b1b}
+body{font:15px/1.45 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#1b1b1b}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem;border-bottom:1px solid #bbb}
 table{border-collapse:collapse;width:100%}td,th{text-align:left;vertical-align:top;padding:.25rem
-.5rem;border-bottom:1px solid #ddd} code,.hash{font:12px/1.4 ui-monospace,monospace;overflow-wrap:anywhere}
+.5rem;border-bottom:1px solid #ddd;overflow-wrap:anywhere}
+td:nth-child(-n+2){overflow-wrap:normal} code,.hash{font:12px/1.4 ui-monospace,monospace;overflow-wrap:anywhere}
 .ok{color:#0a5f2c}.failed{color:#a40000;font-weight:bold}.not_answered{color:#7a5200}.gap td{background:#fff3d6}
 .small{font-size:.85rem;color:#555}
 @media print{body{margin:0;max-width:none}h2{break-after:avoid}tr{break-inside:avoid}thead{display:table-header-group}}
@@ -53,7 +54,7 @@ def run(args: Any) -> int:
     if args.out.exists():
         raise UsageError("out_exists", f"{args.out} exists", "choose another name or remove it")
     trust = read_trust(args.trust)
-    verdict = judge(args.bundle, trust, args.rpc, questions(args.ask))
+    verdict = counted(judge(args.bundle, trust, args.rpc, questions(args.ask)), args.ask)
     try:
         with args.out.open("x", encoding="utf-8") as page:
             for part in pages(args.bundle, args.trust, trust, verdict, datetime.now(UTC)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ def run(args: Any) -> int:
     """
     trust = read_trust(args.trust)
     verdict = judge(args.bundle, trust, args.rpc, questions(args.ask), progress=progress_to_stderr(args.json))
+    verdict = counted(verdict, args.ask)
     print(json.dumps(verdict.as_json(), indent=1) if args.json else render(verdict, trust is not None))
     return verdict.exit_code
 
@@ -62,6 +64,13 @@ def questions(ask: str | None) -> tuple[str, ...]:
             f"ask for any of {', '.join(QUESTIONS)}",
         )
     return wanted
+
+
+def counted(verdict: Verdict, ask: str | None) -> Verdict:
+    """Return the verdict with an exit code that leaves re-execution out where nothing in particular was asked for:
+    that question is `replay --reinfer`'s to answer, and is shown as not answered here.
+    """
+    return verdict if ask is not None else replace(verdict, asked=tuple(q for q in verdict.asked if q != "reexecution"))
 
 
 def progress_to_stderr(quiet: bool) -> Any:
