@@ -42,7 +42,7 @@ def test_a_tpm_device_from_enrolment_to_anchored_evidence(
     software_tpm.start()
     size = all_anchored(fleet, device, 2 * BURST)
     device.program.stop()
-    fleet.wait_anchored(device(fleet, device)["records"])
+    fleet.wait_anchored(device, fleet.status(device)["records"])
 
     bundle, trust = evidence.collect(fleet, [device], tmp_path)
     verdict = evidence.verdict(fleet, bundle, trust)
