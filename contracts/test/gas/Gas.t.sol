@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IFleetLog} from "../../src/interfaces/IFleetLog.sol";
 import {IIdentityRegistry} from "../../src/interfaces/IIdentityRegistry.sol";
 import {Reference9162} from "../Reference9162.sol";
 import {TestBase} from "../TestBase.sol";
@@ -59,6 +60,7 @@ contract GasTest is TestBase {
         vm.prank(ADMIN);
         log.setGatewayKey(id, x, y);
         note("log", "setGatewayKey");
+        forks(id);
 
         vm.prank(ADMIN);
         bytes32 kid = registry.registerKey(id, IIdentityRegistry.Role.Device, x, y, 900_000, keccak256("evidence"));
@@ -78,6 +80,30 @@ contract GasTest is TestBase {
         vm.prank(STRANGER);
         registry.acceptAdmin(of_);
         note("registry", "acceptAdmin");
+    }
+
+    /// @dev What ends a log, or asks of it, in one that stands at a million leaves. The state is set back afterwards.
+    function forks(bytes32 id) private {
+        (bytes32 x, bytes32 y) = publicKey(OTHER_KEY);
+        vm.prank(ADMIN);
+        log.setTerms(id, 1 days, 0);
+        note("log", "setTerms");
+        IFleetLog.SignedHead memory a = signedHead(id, keccak256("one"));
+        log.challenge(id, x, y, a);
+        note("log", "challenge");
+        uint256 before = vm.snapshotState();
+        log.proveFork(id, x, y, a, signedHead(id, keccak256("two")), 0, none());
+        note("log", "proveFork: one size, two roots");
+        (x, y) = publicKey(0x6006);
+        vm.prank(ADMIN);
+        log.openSuccessor(id, x, y, bytes32(uint256(1)));
+        note("log", "openSuccessor");
+        vm.revertToState(before);
+    }
+
+    function signedHead(bytes32 id, bytes32 root) private pure returns (IFleetLog.SignedHead memory) {
+        (bytes32 r, bytes32 s) = signHead(OTHER_KEY, Head(id, 1_000_100, root, 1_000_000, keccak256("root")));
+        return IFleetLog.SignedHead(1_000_100, root, 1_000_000, keccak256("root"), r, s);
     }
 
     function edge(uint64 m, uint64 n) private {
