@@ -30,7 +30,7 @@ from edgeseal_gateway.receipts import Receipts
 from edgeseal_gateway.relay import Relay
 from edgeseal_gateway.sequencer import AnchorPolicy, Sequencer
 from edgeseal_gateway.stage import Fate, Stage
-from edgeseal_gateway.store import guard
+from edgeseal_gateway.store import fleetlog, guard
 from edgeseal_gateway.store.database import Database, check_owner
 from edgeseal_gateway.told import Told
 from edgeseal_gateway.web.parts import Parts
@@ -59,6 +59,7 @@ class Gateway:
         self._signer = Pkcs11Signer(config.key.token_key)
         check_owner(self.database, self._profile.fleet_log, self._signer.public_key.kid)
         with self.database.write() as connection:
+            fleetlog.check(connection)
             guard.forget_chain(connection)
         # Durable: the chain must be looked at before the next signature; a restart here requires it again.
         self.board, self.fate, self._work = Board(), Fate(), threading.Event()

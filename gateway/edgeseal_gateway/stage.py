@@ -74,4 +74,6 @@ class Stage(threading.Thread):
 
     def _give_up(self, error: BaseException) -> None:
         _log.critical("%s cannot go on: %s", self.name, error, exc_info=not isinstance(error, EdgesealError))
+        if not isinstance(error, EdgesealError):
+            error = InvariantBroken("unexpected", f"{self.name} failed in a way nobody foresaw: {error!r}")
         self._fate.end(error)

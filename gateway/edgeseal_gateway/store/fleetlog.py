@@ -196,6 +196,20 @@ def head_at(connection: sqlite3.Connection, log: bytes, tree_size: int) -> Store
     return _one_head(connection, log, "WHERE signature IS NOT NULL AND size = ?", tree_size)
 
 
+def check(connection: sqlite3.Connection) -> None:
+    """Check that the newest decided head is that of all leaves: at start, before anything is built on them.
+
+    Raises InvariantBroken ``store_contradicts``, ``node_missing``.
+    """
+    tree_size, root = previous_of_next(connection)
+    if tree_size != size(connection) or root_at(connection, tree_size) != root:
+        raise InvariantBroken(
+            "store_contradicts",
+            f"the newest fleet head, of size {tree_size}, is not that of the {size(connection)} leaves in the store",
+            "the store was changed or damaged: restore the newest backup",
+        )
+
+
 def heads(connection: sqlite3.Connection, log: bytes, start: int, limit: int) -> list[StoredHead]:
     """Return signed heads of size ``start`` or more, rising."""
     rows = connection.execute(_HEAD + "WHERE signature IS NOT NULL AND size >= ? ORDER BY size LIMIT ?", (start, limit))

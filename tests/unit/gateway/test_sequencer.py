@@ -245,6 +245,19 @@ def test_another_key_signs_nothing_that_was_decided_for_ours(founded: Founded) -
     decode_cose(stored.signed, limit=2048).verify(founded.signer.public_key)
 
 
+def test_a_store_that_was_tampered_with_is_not_built_on(founded: Founded) -> None:
+    founded.device()
+    founded.read(fleetlog.check)
+    with founded.database.write() as connection:
+        connection.execute("UPDATE leaf SET leaf = ? WHERE pos = 2", (bytes(32),))
+    with pytest.raises(InvariantBroken, match="store_contradicts"):
+        founded.read(fleetlog.check)
+    with founded.database.write() as connection:
+        connection.execute("DELETE FROM leaf WHERE pos = 2")
+    with pytest.raises(InvariantBroken, match="store_contradicts"):
+        founded.read(fleetlog.check)
+
+
 def test_a_broken_store_is_named(tmp_path: Path) -> None:
     with pytest.raises(EdgesealError, match="store_missing"):
         Database(tmp_path / "none.db")
