@@ -22,6 +22,7 @@ from edgeseal.errors import EdgesealError, InvariantBroken, Unavailable
 from edgeseal.head import NO_HEAD, Anchored, DeviceHead, HeadClock, Seen
 from edgeseal.merkle import Frontier
 from edgeseal_agent.batch import Batch
+from edgeseal_agent.background import step_back
 from edgeseal_agent.clock import DeviceClock
 from edgeseal_agent.sealing import SealPolicy, is_urgent
 from edgeseal_agent.store import Store, split_hashes
@@ -185,6 +186,7 @@ class Journal:
         return Unavailable("journal_stopped", f"the journal takes no more records: {reason}")
 
     def _run(self) -> None:
+        step_back()
         stopping = False
         while not stopping:
             batch = self._take()
