@@ -47,7 +47,7 @@ SEAL_TIMEOUT_S: Final = 60.0
 WORKLOADS: Final = (("at 30/s", PACE_S, PACED, 1.02, 1.05), ("at full speed", 0.0, FULL, None, 1.25))
 """Name, seconds from one inference to the next, inferences of a block, highest ratios of p50 and p99."""
 
-Infer = Callable[[bytes], None]
+Infer = Callable[[bytes, Waiting], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +132,9 @@ def _block(infer: Infer, pace_s: float, count: int) -> list[int]:
     for number in range(count):
         if pace_s and (left := start + number * pace_s - time.perf_counter()) > 0:
             time.sleep(left)
-        raw = INPUTS[number % IMAGES]
+        raw, item = INPUTS[number % IMAGES], Waiting(str(time.monotonic_ns()), b"", ())
         began = time.perf_counter_ns()
-        infer(raw)
+        infer(raw, item)
         times.append(time.perf_counter_ns() - began)
     return times
 
@@ -165,10 +165,9 @@ class _Device:
         )  # fmt: skip
         (root / "list.txt").write_text("unused\n")
         self._source = ListSource(identity.open_store(running.config), root / "list.txt")
-        self._taken = 0
         self._waiting: deque[Any] = deque()
 
-    def bare(self, raw: bytes) -> None:
+    def bare(self, raw: bytes, item: Waiting) -> None:
         self._engine.run((raw,), _drop)
 
     def sealed(self, pace_s: float, count: int) -> list[int]:
@@ -179,9 +178,8 @@ class _Device:
         self._running.sealer.wait_for(self._running.journal.size, SEAL_TIMEOUT_S)
         return found
 
-    def _infer(self, raw: bytes) -> None:
-        self._taken += 1
-        also = self._source.note(Waiting(str(self._taken), b"", ()))
-        self._waiting.append(self._engine.run((raw,), lambda done: self._recorder.submit(done, also)))
+    def _infer(self, raw: bytes, item: Waiting) -> None:
+        note, submit = self._source.note, self._recorder.submit
+        self._waiting.append(self._engine.run((raw,), lambda done: submit(done, note(item))))
         while self._waiting and (self._waiting[0].done or len(self._waiting) > MAX_IN_FLIGHT):
             self._waiting.popleft().result()

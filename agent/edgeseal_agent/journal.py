@@ -21,8 +21,8 @@ from edgeseal import cbor, record
 from edgeseal.errors import EdgesealError, InvariantBroken, Unavailable
 from edgeseal.head import NO_HEAD, Anchored, DeviceHead, HeadClock, Seen
 from edgeseal.merkle import Frontier
-from edgeseal_agent.batch import Batch
 from edgeseal_agent.background import step_back
+from edgeseal_agent.batch import Batch
 from edgeseal_agent.clock import DeviceClock
 from edgeseal_agent.sealing import SealPolicy, is_urgent
 from edgeseal_agent.store import Store, split_hashes
