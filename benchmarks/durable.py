@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import sha256
+from statistics import median
 from typing import Any, Final
 
 from cll.log import AppendInput, jsonl
@@ -85,21 +86,21 @@ def _measure(journal: Journal, peer: jsonl.JsonlStore, tell: Tell) -> list[Row]:
     for callers in CALLERS:
         tell(f"{callers} blocking callers")
         turns = in_turns(
-            2,
-            {"ours": lambda: _blocking(ours, callers, numbers), "peer": lambda: _blocking(theirs, callers, numbers)},  # noqa: B023
+            PAIRS,
+            {
+                "ours": lambda: _blocking(ours, callers, numbers, SECONDS / 2),  # noqa: B023
+                "peer": lambda: _blocking(theirs, callers, numbers, SECONDS / 2),  # noqa: B023
+            },
             lambda text: None,
         )
-        middle = sum(turns["ours"]) / sum(turns["peer"])
-        rows.append(
-            shown(
-                NAME, f"{callers} blocking callers", f"{middle:.2f} × ({_each(turns['ours'], turns['peer'])})", middle
-            )
-        )
+        middle = median(ratios(turns["ours"], turns["peer"]))
+        measured = f"{middle:.2f} × ({_each(turns['ours'], turns['peer'])})"
+        rows.append(shown(NAME, f"{callers} blocking callers", measured, middle))
     return rows
 
 
 def _each(ours: list[float], theirs: list[float]) -> str:
-    return f"{sum(ours) / len(ours):,.0f}/s, {sum(theirs) / len(theirs):,.0f}/s"
+    return f"{median(ours):,.0f}/s, {median(theirs):,.0f}/s"
 
 
 class _Numbers:
@@ -134,13 +135,13 @@ def _in_flight(journal: Journal, numbers: _Numbers) -> float:
     return done / (time.perf_counter() - started)
 
 
-def _blocking(append: Append, callers: int, numbers: _Numbers) -> float:
+def _blocking(append: Append, callers: int, numbers: _Numbers, seconds: float = SECONDS) -> float:
     """Return records a second of ``callers`` threads, each of which waits for its own."""
     counts = [0] * callers
     started = time.perf_counter()
 
     def call(caller: int) -> None:
-        while time.perf_counter() - started < SECONDS:
+        while time.perf_counter() - started < seconds:
             append(numbers.take())
             counts[caller] += 1
 

@@ -1,18 +1,41 @@
-"""How threads that only follow the model's keep out of its way."""
+"""How threads that follow the model's keep out of its way, and hurry when somebody waits for them."""
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import threading
 
 
-def step_back() -> None:
-    """Make the calling thread one that, when it wakes, waits for whoever is running instead of pushing it aside.
+class Follower:
+    """The scheduling of one thread that is woken by others' work, such as the journal's writer.
 
-    The journal's writer is woken by the thread that runs the model, at the very moment it hands over a record; on a
-    busy device the kernel would let the writer run first, and the model's thread would wait for milliseconds. Under
-    SCHED_BATCH it goes on undisturbed. Threads started from here on inherit this. Where the kernel does not allow it
-    nothing changes. Raises nothing.
+    The thread that runs the model wakes the writer at the very moment it hands over a record. On a busy device the
+    kernel would let the writer run first, and the model's thread would wait for milliseconds. Stepped back
+    (SCHED_BATCH) the writer waits for whoever is running; a caller who is going to wait for it lets it hurry.
     """
-    with suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+    def __init__(self) -> None:
+        self._thread = 0
+        self._back = False
+
+    def begin(self) -> None:
+        """Step back; called by the thread itself when it starts. Threads it starts later inherit that."""
+        self._thread = threading.get_native_id()
+        self.step_back()
+
+    def step_back(self) -> None:
+        """Let whoever runs go on when this thread wakes. Where the kernel does not allow it nothing changes."""
+        if not self._back and self._thread:
+            self._back = self._set(os.SCHED_BATCH)
+
+    def hurry(self) -> None:
+        """Let the thread be scheduled as any other until it steps back again; for any thread."""
+        if self._back:
+            self._back = not self._set(os.SCHED_OTHER)
+
+    def _set(self, policy: int) -> bool:
+        try:
+            os.sched_setscheduler(self._thread, policy, os.sched_param(0))
+        except OSError:
+            return False
+        return True

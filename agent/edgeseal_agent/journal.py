@@ -21,7 +21,7 @@ from edgeseal import cbor, record
 from edgeseal.errors import EdgesealError, InvariantBroken, Unavailable
 from edgeseal.head import NO_HEAD, Anchored, DeviceHead, HeadClock, Seen
 from edgeseal.merkle import Frontier
-from edgeseal_agent.background import step_back
+from edgeseal_agent.background import Follower
 from edgeseal_agent.batch import Batch
 from edgeseal_agent.clock import DeviceClock
 from edgeseal_agent.sealing import SealPolicy, is_urgent
@@ -75,6 +75,7 @@ class Journal:
         self._waiting = threading.Condition()
         self._failure: Exception | None = None
         self._closing = False
+        self._follower = Follower()
         self._load()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
@@ -130,6 +131,7 @@ class Journal:
         """Append one record, wait until it is durable and return (seq, leaf hash). Errors of submit and of the
         ticket.
         """
+        self._follower.hurry()
         return self.submit(kind, build, also).result()
 
     def execute(self, operation: Callable[[sqlite3.Connection], T]) -> Ticket[T]:
@@ -186,7 +188,7 @@ class Journal:
         return Unavailable("journal_stopped", f"the journal takes no more records: {reason}")
 
     def _run(self) -> None:
-        step_back()
+        self._follower.begin()
         stopping = False
         while not stopping:
             batch = self._take()
@@ -194,6 +196,8 @@ class Journal:
             tickets = batch[:-1] if stopping else batch
             try:
                 self._commit(tickets, stopping)
+                if self._queue.empty():
+                    self._follower.step_back()
             except Exception as error:
                 self._fail(error, tickets, stopping)
                 break

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 from edgeseal import cose, statements
 from edgeseal.errors import EdgesealError, Unavailable
 from edgeseal.head import DeviceHead
-from edgeseal_agent.background import step_back
+from edgeseal_agent.background import Follower
 from edgeseal_agent.journal import Journal
 from edgeseal_agent.store import Store
 
@@ -109,7 +109,7 @@ class Sealer:
             self._thread.join()
 
     def _run(self, journal: Journal, left: list[Any], done: set[int]) -> None:
-        step_back()
+        Follower().begin()
         try:
             self._sign_all(journal, left, done)
         finally:
