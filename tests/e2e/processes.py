@@ -34,6 +34,17 @@ def alive(mark: str) -> list[str]:
     return found
 
 
+def running(*words: str) -> int:
+    """Return how many processes have all of ``words`` among their arguments."""
+    count = 0
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            count += {word.encode() for word in words} <= set((place / "cmdline").read_bytes().split(b"\0"))
+        except OSError:
+            continue  # gone meanwhile
+    return count
+
+
 def assert_none_left(mark: str) -> None:
     """Wait until no process carries ``mark``; fail naming those that stay."""
     deadline = time.monotonic() + LEAVE_TIMEOUT_S

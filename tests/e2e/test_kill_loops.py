@@ -16,6 +16,7 @@ from edgeseal_console.demo.fleet import Device, Fleet
 from edgeseal_console.demo.parts import Part
 from tests.e2e import evidence
 from tests.e2e.load import AckedAgent, Feeder, add_acked_device, all_anchored
+from tests.e2e.processes import running, wait_for
 
 SEED = "EDGESEAL_SEED"
 AGENT, GATEWAY, BROKER = "agent", "gateway", "broker"
@@ -53,6 +54,8 @@ def test_kill_loops(fleet: Fleet, images: list[Path], tmp_path: Path, kills: int
     for device, agent, feeder in zip(devices, agents, feeders, strict=True):
         size = all_anchored(fleet, device, feeder.given)
         check_device(fleet, device, agent, feeder.given, size)
+    config = str(fleet.gateway.config)
+    wait_for("only one gateway's processes", lambda: (running("run", config), running("index", config)) == (1, 1))
     bundle, trust = evidence.collect(fleet, devices, tmp_path)
     verdict = evidence.verdict(fleet, bundle, trust, ASKED)
     assert verdict["failures"] == []

@@ -108,6 +108,7 @@ class Fleet:
         self.broker = Broker()
         self.chain = None if rpc else Chain(folder, block_time_s=1)
         self.rpc = rpc or (self.chain.url if self.chain else "")
+        self._first_block = 0
         self.gateway_folder = folder / "gateway"
         self.gateway = Program("gateway", self.gateway_folder / "gateway.yaml")
         self.api_port = self.gateway.port
@@ -185,6 +186,8 @@ class Fleet:
         if self.chain is not None:
             self.say(f"EVM chain (anvil, Osaka rules, a block a second) on port {self.chain.port}")
             self.chain.start()
+        else:
+            self._first_block = EvmClient(self.rpc).block_number()  # nothing of this fleet stands in older ones
 
     def make_operator(self) -> None:
         """Make the operator's folder: tenant root key, operator key, account with funds."""
@@ -325,5 +328,5 @@ class Fleet:
         network = self.run_json("edgeseal", "chain", "show", "--home", self.home)
         address = bytes.fromhex(network["fleet_log_contract"][2:])
         topics = [contract.event_topic("Anchored"), bytes.fromhex(network["fleet_log"])]
-        found = client.logs([address], topics, 0, client.block_number())
+        found = client.logs([address], topics, self._first_block, client.block_number())
         return list(dict.fromkeys(log.block_hash.hex() for log in found))
