@@ -22,6 +22,7 @@ from edgeseal.verify.case import Case
 from edgeseal.verify.fleet import Fleet
 from edgeseal.verify.history import History, Seen
 from edgeseal.verify.identity import enrolment_of, judge_operator
+from edgeseal.verify.logs import Compared, need_signed
 from edgeseal.verify.view import View
 
 
@@ -49,6 +50,7 @@ class Commands:
         self._log = history.log
         self._fleet = fleet
         self.taken: dict[bytes, Taken] = {}
+        self.received: list[Taken] = []
         self.refused: set[bytes] = set()
         self.uncounted = False
 
@@ -91,7 +93,9 @@ class Commands:
             return
         digest = sha256(fields["cmd"]).digest()
         root = root_from_inclusion(leaf_hash(fields["cmd"]), receipt.index, receipt.size, receipt.path)
-        self.taken[digest] = Taken(seq, digest, statement, content, receipt.index, (receipt.size, root))
+        taken = Taken(seq, digest, statement, content, receipt.index, (receipt.size, root))
+        self.taken.setdefault(digest, taken)
+        self.received.append(taken)
 
     def _answered(self, record: Seen, fields: dict[str, Any]) -> None:
         taken = self.taken.get(fields["cmd"])
@@ -112,14 +116,14 @@ class Commands:
 
 
 def judge_commands(
-    history: History, commands: Commands, view: View, openings: dict[tuple[int, str], Opening]
+    history: History, commands: Commands, compared: Compared, view: View, openings: dict[tuple[int, str], Opening]
 ) -> frozenset[bytes]:
     """Answer command_authority, for each command taken: (1) the newest keyset below its position lets its signer
     order this; (2) tenant and audience are this device's; (3) its place in the fleet log is proved; (4) it stands
     above the enrolment and every earlier command; (5) it had not expired; (6) its arguments open where they are
     here; then (7) no command to this device was passed over.
 
-    Returns the packages that commands without any fault activated.
+    Returns the packages that commands activated which are without any fault and leave nothing open.
     """
     activated: set[bytes] = set()
     case = history.cases["command_authority"]
@@ -128,14 +132,19 @@ def judge_commands(
     if not history.records:
         case.leave_open("no_records", "the bundle holds no record of this log")
         return frozenset()
+    if not history.holes:
+        need_signed(case, history, compared)
     found = enrolment_of(history, view)
     if found is None and commands.taken:
         case.leave_open("not_enrolled", "no enrolment is shown, so this device's audiences are not known")
         return frozenset()
     last = found[0] if found else 0
-    for taken in sorted(commands.taken.values(), key=lambda taken: taken.seq):
-        package = _judge_one(history, taken, view, found[1] if found else None, last, openings, case)
-        activated |= {package} if package is not None else set()
+    for taken in commands.received:
+        one = Case(case.question, case.log)
+        package = _judge_one(history, taken, view, found[1] if found else None, last, openings, one)
+        sound = not one.failures and not one.open and taken.seq < compared.top and view.order(taken.position)[1] is None
+        activated |= {package} if package is not None and sound else set()
+        case.take(one)
         last = max(last, taken.position)
     if found and commands.taken:
         _judge_withheld(history, commands, view, found, case)
@@ -162,7 +171,6 @@ def _judge_one(
 ) -> bytes | None:
     """Judge one command; return the package that it validly activates, None for any other."""
     command, seq, position = taken.command, taken.seq, taken.position
-    faults = len(case.failures) + case.more
     # (1)
     keyset = view.fleet.keyset_below(position)
     if keyset is None:
@@ -211,8 +219,7 @@ def _judge_one(
     except EvidenceError as error:
         case.fail(error.code, f"the arguments of the command in record {seq}: {error.message}", seq)
         return None
-    sound = keyset is not None and faults == len(case.failures) + case.more
-    return package if sound and isinstance(package, bytes) else None
+    return package if isinstance(package, bytes) else None
 
 
 def _judge_withheld(history: History, commands: Commands, view: View, found: tuple[int, Enrolment], case: Case) -> None:
@@ -223,6 +230,11 @@ def _judge_withheld(history: History, commands: Commands, view: View, found: tup
     last = max(taken.position for taken in commands.taken.values())
     subjects = [history.log.hex(), *(f"group:{name}" for name in enrolment.groups)]
     for sub in subjects:
+        told = view.subject(sub, last + 1)
+        if told.problem and told.problem[0] != "newer_anchor":
+            case.leave_open(*told.problem)
+        elif told.as_of <= last:
+            case.leave_open("no_snapshot", f"what tells of commands to {sub} reaches position {told.as_of} only")
         for placed in view.fleet.subjects.get(sub, ()):
             if not isinstance(placed.statement.content, Command) or not position < placed.position < last:
                 continue

@@ -46,6 +46,14 @@ class Case:
         if all(entry.reason != reason for entry in self.open):
             self.open.append(Unanswered(self.log, reason, detail))
 
+    def take(self, other: Case) -> None:
+        """Take over what another case about the same question found wrong or left open."""
+        for failure in other.failures:
+            self.fail(failure.reason, failure.detail, failure.seq)
+        self.more += other.more
+        for entry in other.open:
+            self.leave_open(entry.reason, entry.detail)
+
     def prove(self, detail: str) -> None:
         """Note that this part holds by hashes, signatures and recomputation alone."""
         self._ground = self._ground or PROVED

@@ -14,6 +14,7 @@ from edgeseal.verify.case import Case
 from edgeseal.verify.chain import RegistryKey
 from edgeseal.verify.fleet import Placed
 from edgeseal.verify.history import History
+from edgeseal.verify.logs import Compared, need_signed
 from edgeseal.verify.view import View
 
 
@@ -26,15 +27,18 @@ def enrolment_of(history: History, view: View) -> tuple[int, Enrolment] | None:
     return None
 
 
-def judge_attribution(history: History, view: View) -> None:
-    """Answer attribution: (1) heads are signed by the key whose log this is; (2) genesis and key.bound name this
-    tenant, this fleet log and this key; (3) an operator with that scope enrolled this very log, with this very
-    genesis."""
+def judge_attribution(history: History, compared: Compared, view: View) -> None:
+    """Answer attribution: (1) heads are signed by the key whose log this is, and cover what is shown; (2) genesis and
+    key.bound name this tenant, this fleet log and this key; (3) an operator with that scope enrolled this very log,
+    with this very genesis.
+    """
     case = history.cases["attribution"]
     # (1)
     if history.key is None:
         case.leave_open("no_head", "no head of this log has a signature that could be checked")
         return
+    if not history.holes:
+        need_signed(case, history, compared)
     # (2)
     genesis, bound = history.genesis, history.bound
     if genesis is None or bound is None:
@@ -83,6 +87,13 @@ def judge_key_valid(history: History, view: View) -> None:
         return
     if placed[0] < found[0]:
         case.fail("before_enrolment", f"a head stands at {placed[0]}, below the enrolment at {found[0]}")
+    problem = view.order(found[0])[1]
+    if problem:
+        case.leave_open(*problem)
+    newest = max(fact.head.size for fact in history.heads)
+    if newest > max(fact.head.size for fact in history.heads if fact.position in placed):
+        detail = f"the head of size {newest} is not in the fleet log: nothing says whether the key was valid then"
+        case.leave_open("not_sequenced", detail)
     # (2)
     state = view.anchors.state
     if state is not None and view.anchors.ground_of_state() is not None:
@@ -137,9 +148,11 @@ def judge_operator(case: Case, view: View, kid: bytes, position: int, what: str,
 def _by_statements(history: History, view: View, placed: list[int], start: int) -> None:
     case = history.cases["key_valid"]
     assert history.key is not None
-    told = view.subject(history.key.kid.hex())
+    told = view.subject(history.key.kid.hex(), placed[-1] + 1)
     if told.ground is None or told.problem:
         case.leave_open(*(told.problem or ("no_snapshot", "nothing shows that there is no revocation of this key")))
+    elif told.as_of <= placed[-1]:
+        case.leave_open("no_snapshot", f"what tells of revocations reaches position {told.as_of} only")
     entry = view.subject(history.log.hex()).entry
     for revocation in told.placed:
         content = revocation.statement.content

@@ -43,6 +43,17 @@ def compare(history: History) -> Compared:
     )
 
 
+def need_signed(case: Case, history: History, compared: Compared) -> None:
+    """Leave a question about records open where a record shown is not one that the key signed: such a record says
+    nothing, and whoever made the bundle may have made it.
+    """
+    if not compared.top:
+        case.leave_open("no_head", "no signed head covers the records shown")
+    elif compared.top < history.size:
+        shown = f"records {compared.top} to {history.size - 1}"
+        case.leave_open("uncovered", f"no signed head covers {shown} as they are shown here")
+
+
 def judge_integrity(history: History, compared: Compared) -> None:
     """Answer integrity: (1) items and headers were checked while reading; (2) heads are there; (3) each root is the
     signed one; (4) no record lies outside every head."""
@@ -124,6 +135,8 @@ def judge_position(history: History, compared: Compared, view: View | None) -> N
         case.leave_open("no_head", "no signed head covers the records shown")
         return
     # (2)
+    if view is not None and view.forked:
+        case.leave_open(*view.forked)
     placed = [f for f in compared.matched if f.position is not None and view is not None and view.proved(f.position)]
     if not placed or view is None:
         case.leave_open("no_receipt", "no receipt, and not all statements, show a head of this log in the fleet log")
@@ -192,6 +205,10 @@ def _judge_newest(history: History, compared: Compared, view: View, case: Case) 
     if not compared.top or told.ground is None:
         case.leave_open("no_head", "no signed head covers the records shown")
         return
+    if not any(f.position is not None and view.proved(f.position) for f in compared.matched):
+        case.leave_open(
+            "no_receipt", "no head of this log is shown to stand in the fleet log, which then tells no newest"
+        )
     detail = f"all {compared.top} records up to the newest head as of fleet log size {told.as_of} ({told.ground.how})"
     if history.header_only:
         detail += f"; {history.header_only} bodies are withheld, erased or false, their headers are here"
@@ -214,7 +231,7 @@ def _judge_seam(history: History, others: dict[bytes, History], case: Case) -> N
     before = others.get(log)
     if before is None:
         case.leave_open("predecessor_missing", f"the log of the epoch before, {log.hex()}, is not in the bundle")
-    elif before.roots.get(size) != root:
+    elif before.roots.get(size) != root or (size, root) not in {(f.head.size, f.head.root) for f in before.heads}:
         case.fail("seam_mismatch", f"genesis names another end of log {log.hex()} than the bundle shows", 0)
     elif before.size != size or before.closed_at is None or before.successor is None:
         case.leave_open("seam_open", f"log {log.hex()} was not closed by its own key at the size that genesis names")

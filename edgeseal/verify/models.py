@@ -19,7 +19,7 @@ from edgeseal.errors import EvidenceError
 from edgeseal.verify.authority import Commands
 from edgeseal.verify.case import Case
 from edgeseal.verify.history import History, Seen
-from edgeseal.verify.logs import Compared
+from edgeseal.verify.logs import Compared, need_signed
 
 Identity = tuple[bytes, bytes]
 """(package digest, model file digest)."""
@@ -50,6 +50,7 @@ class Models:
         self._active: Identity | None = None
         self._unsure = False
         self.inferences = 0
+        self.unread = 0
         self.used: dict[Identity, int] = {}
         self.activations: list[tuple[int, Identity, bytes | None]] = []
 
@@ -70,6 +71,7 @@ class Models:
         if fields is None:
             self._case.leave_open("body_withheld", f"{record.kind or 'bare leaf'} record {record.seq} cannot be read")
             self._unsure |= record.kind != "inference"
+            self.unread += record.kind in ("inference", "")
         elif record.kind == "model.activated":
             self._active, self._unsure = (fields["model"], fields["file"]), False
             self.activations.append((record.seq, self._active, fields["cmd"]))
@@ -87,10 +89,9 @@ def judge_identity(
     activation by command is of the package that the command names, where its arguments are here; (3) packages in the
     bundle have their digests and hold their file."""
     case = history.cases["model_identity"]
-    if not compared.top:
-        case.leave_open("no_head", "no signed head covers the records shown")
     if history.holes:
         case.leave_open("records_missing", "records are missing, an activation could be among them")
+    need_signed(case, history, compared)
     # (2)
     for seq, (package, _), digest in models.activations:
         taken = commands.taken.get(digest) if digest is not None else None
@@ -132,9 +133,9 @@ def _judge_package(bundle: Bundle, package: bytes, file: bytes, case: Case) -> N
         case.fail("model_file_mismatch", f"no file of package {package.hex()} is the model file that inferences name")
 
 
-def judge_reexecution(history: History, models: Models, done: Reexecution | None) -> None:
-    """Answer reexecution from what the investigator's replay reported: ok only if every inference was run again and
-    gave its output.
+def judge_reexecution(history: History, models: Models, compared: Compared, done: Reexecution | None) -> None:
+    """Answer reexecution from what the investigator's replay reported: ok only if every inference under the log's
+    signed heads was run again and gave its output.
     """
     case = history.cases["reexecution"]
     if done is None:
@@ -147,4 +148,9 @@ def judge_reexecution(history: History, models: Models, done: Reexecution | None
     left = models.inferences - done.matched - len(done.mismatched) - sum(count for count, _ in done.skipped.values())
     if left > 0:
         case.leave_open("not_reexecuted", f"{left} inferences were not run again")
+    if models.unread:
+        case.leave_open("body_withheld", f"{models.unread} inferences, or leaves that may be one, cannot be read")
+    if history.holes:
+        case.leave_open("records_missing", "records are missing, inferences could be among them")
+    need_signed(case, history, compared)
     case.prove(f"{done.matched} inferences run again on {done.environment} gave their committed outputs, bit for bit")

@@ -17,7 +17,7 @@ from edgeseal.statements.command import Command
 from edgeseal.statements.keyset import Keyset
 from edgeseal.verify.fleet import Fleet
 from edgeseal.verify.history import History, Seen
-from edgeseal.verify.logs import Compared
+from edgeseal.verify.logs import Compared, need_signed
 
 _INTENT, _ALLOWED, _DENIED = 0, 1, 2
 
@@ -117,10 +117,9 @@ class Policy:
     def judge(self, compared: Compared) -> None:
         """Answer policy once all records have been seen."""
         history, case = self._history, self._case
-        if not compared.top:
-            case.leave_open("no_head", "no signed head covers the records shown")
         if history.holes:
             case.leave_open("records_missing", "records are missing, so policy cannot be replayed")
+        need_signed(case, history, compared)
         if history.bound is None:
             case.leave_open("genesis_missing", "key.bound, which names the first keyset, is not here")
         case.prove(

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from edgeseal.verify.case import Case
 from edgeseal.verify.history import Boot, History, Seen
 from edgeseal.verify.identity import enrolment_of
-from edgeseal.verify.logs import Compared
+from edgeseal.verify.logs import Compared, need_signed
 from edgeseal.verify.view import View
 
 GRACE: int = 2
@@ -139,8 +139,7 @@ def judge_cadence(history: History, silence: Silence, compared: Compared, view: 
     cadence = found[1].cadence_s
     if history.holes or history.bare:
         case.leave_open("records_missing", "records are missing, so silence cannot be told from omission")
-    if not compared.top:
-        case.leave_open("no_head", "no signed head covers the records shown")
+    need_signed(case, history, compared)
     # (2), (3)
     for length, seq, what in silence.gaps(history.boots):
         if length > GRACE * cadence * 1000:

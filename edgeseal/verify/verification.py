@@ -145,7 +145,7 @@ class Verification:
         self, history: History, silence: Silence, commands: Commands, policy: Policy, models: Models, view: View | None
     ) -> None:
         compared: Compared = compare(history)
-        openings = self._openings(history.log, {taken.seq for taken in commands.taken.values()})
+        openings = self._openings(history.log, {taken.seq for taken in commands.received})
         judge_integrity(history, compared)
         judge_append_only(history, compared)
         judge_position(history, compared, view)
@@ -153,14 +153,14 @@ class Verification:
         policy.judge(compared)
         judge_cadence(history, silence, compared, view)
         judge_identity(history, models, commands, compared, self._bundle, openings)
-        judge_reexecution(history, models, self._reexecuted.get(history.log))
+        judge_reexecution(history, models, compared, self._reexecuted.get(history.log))
         if view is not None and self._trust is not None:
-            judge_attribution(history, view)
+            judge_attribution(history, compared, view)
             judge_key_valid(history, view)
             judge_device(history, compared, view, self._histories)
             judge_existed_by(history, compared, view)
             judge_existed_after(history, compared, view)
-            self._activated |= judge_commands(history, commands, view, openings)
+            self._activated |= judge_commands(history, commands, compared, view, openings)
 
     def _openings(self, log: bytes, wanted: set[int]) -> dict[tuple[int, str], Opening]:
         """Return the openings of commands' arguments; those of inferences are replay's to use."""

@@ -1,10 +1,11 @@
 """One view of the fleet log: which signed heads belong to one growing tree, and what stands in it (format.md 7, 9).
 
 Steps of :meth:`View.settle`:
-(1) every (size, root) that a gateway key signed or a believed chain took is a node; (2) roots recomputed from the
-statements, where all of them from 0 on are here, and consistency proofs link nodes; (3) the main view is the tree over
-most of the statements shown, then over the newest believed anchor; (4) what is not in it is a fork where it is shown to
-contradict it, and unlinked where nothing is shown.
+(1) every (size, root) that a gateway key signed while it was the gateway's, or that a believed chain took, is a node:
+what a key signs after it was retired places nothing; (2) roots recomputed from the statements, where all of them from 0
+on are here, and consistency proofs link nodes; (3) the main view is the tree over most of the statements shown, then
+over the newest believed anchor; (4) what is not in it is a fork where it is shown to contradict it, and unlinked where
+nothing is shown.
 """
 
 from __future__ import annotations
@@ -45,9 +46,10 @@ class View:
         """Work out the view; call it once all signed heads have been taken in. Raises nothing."""
         # (1)
         anchored = {(anchor.size, anchor.root) for anchor in self.anchors.believed}
-        nodes = {(head.size, head.root) for head in self.fleet.heads} | anchored
+        signed = {(head.size, head.root) for head in self.fleet.heads}
+        nodes = anchored | {(h.size, h.root) for h in self.fleet.heads if not self.fleet.retired(h.kid, h.size)}
         # (2)
-        self.need_roots(size for size, _ in nodes)
+        self.need_roots(size for size, _ in nodes | signed)
         graph = Graph(nodes, self._roots, consistency)
         # (3)
         self.tree = graph.tree(anchored)
@@ -56,7 +58,7 @@ class View:
         signers = dict.fromkeys(h.kid.hex() for h in self.fleet.heads if (h.size, h.root) == self.tree.top)
         self.gateway = f"gateway {', '.join(signers) or 'unknown'}"
         # (4)
-        self._judge(nodes)
+        self._judge(nodes | signed)
         self._snapshots = Snapshots(self.fleet, proofs)
         self.failures += graph.failures + self._snapshots.failures
         self.fleet.defects += self._snapshots.check(self.complete)
@@ -65,6 +67,12 @@ class View:
     def main(self) -> Mapping[int, bytes]:
         """Size → root of the heads in the main view."""
         return self.tree.roots
+
+    @property
+    def forked(self) -> tuple[str, str] | None:
+        """Why nothing can be said of order and absence: the fleet log is shown to have two histories."""
+        details = [detail for reason, detail in self.forks if reason == "fork"]
+        return ("fleet_fork", f"the fleet log has two histories: {details[0]}") if details else None
 
     @property
     def complete(self) -> int:
@@ -88,6 +96,8 @@ class View:
         The chain, where all statements up to a believed anchor are here; else the gateway's word, by its signed head or
         by a snapshot that counts the keysets.
         """
+        if self.forked:
+            return Ground(ATTESTED, self.gateway, "nothing"), self.forked
         if position < self.complete:
             if self.settled and position < self.settled.size:
                 return self.settled.ground, None
@@ -121,8 +131,9 @@ class View:
             frontier.extend(ordered[frontier.size : size])
             self._roots[size] = frontier.root()
 
-    def subject(self, sub: str) -> SubjectView:
-        """Return what the evidence shows of all statements of a subject, by the best means at hand.
+    def subject(self, sub: str, below: int = 0) -> SubjectView:
+        """Return what the evidence shows of all statements of a subject, by the best means at hand that reaches all
+        positions under ``below``, if one does: ``as_of`` says how far it reaches.
 
         All statements up to a believed anchor stand on the chain; up to a head that only the gateway signed, on the
         gateway's word, as does a snapshot path, which anyone who reads the statements can refute.
@@ -131,9 +142,9 @@ class View:
         if not self.complete:
             assert self._snapshots is not None
             told = self._snapshots.told(sub, placed, self.proved)
-            return told if told.problem else replace(told, problem=self._newer(told.as_of + 1))
-        newer = self._newer(self.complete)
-        if self.settled and self.settled.size <= self.complete:
+            return told if told.problem else replace(told, problem=self.forked or self._newer(told.as_of + 1))
+        newer = self.forked or self._newer(self.complete)
+        if self.settled and below <= self.settled.size <= self.complete:
             return SubjectView(placed, self.settled.size, self.settled.ground, problem=newer)
         how = f"all {self.complete} statements under a head that it signed"
         return SubjectView(placed, self.complete, Ground(ATTESTED, self.gateway, how), problem=newer)

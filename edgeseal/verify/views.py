@@ -14,7 +14,7 @@ from edgeseal.statements.enrolment import Enrolment
 from edgeseal.verify.case import Case, Cases
 from edgeseal.verify.history import History
 from edgeseal.verify.identity import enrolment_of
-from edgeseal.verify.logs import Compared
+from edgeseal.verify.logs import Compared, compare
 from edgeseal.verify.view import View
 
 
@@ -57,6 +57,15 @@ def judge_device(history: History, compared: Compared, view: View, others: dict[
     if told.ground is None or not compared.matched:
         case.leave_open("no_snapshot", "nothing shows that there are no other heads of this log")
         return
+    placed = [f for f in compared.matched if f.position is not None and view.proved(f.position)]
+    if not placed:
+        case.leave_open("no_receipt", "the fleet log is not shown to hold a head of this log, so it rules out no other")
+    elif max(fact.head.size for fact in placed) < compared.top:
+        case.leave_open(
+            "not_sequenced", f"the head of size {compared.top} is not in the fleet log, nor another ruled out"
+        )
+    if placed and told.as_of <= max(fact.position or 0 for fact in placed):
+        case.leave_open("no_snapshot", f"what tells of other heads reaches position {told.as_of} only")
     detail = f"{len(compared.matched)} heads in one line, as of fleet log size {told.as_of} ({told.ground.how})"
     case.stand(told.ground.ground, told.ground.by, detail)
 
@@ -102,7 +111,7 @@ def _judge_parallel(history: History, view: View, others: dict[bytes, History], 
 def _ended(log: bytes, following: tuple[int, bytes], view: View, others: dict[bytes, History]) -> bool:
     """Say whether a log had ended when the following one was enrolled: closed by its own key, or its key revoked."""
     history = others.get(log)
-    if history is not None and history.closed_at is not None:
+    if history is not None and history.closed_at is not None and history.closed_at < compare(history).top:
         return True
     kids = [
         p.statement.content.key.kid for p in view.fleet.enrolments(log) if isinstance(p.statement.content, Enrolment)

@@ -79,10 +79,12 @@ def partial(world: World, device: Device, without: set[int]) -> dict[str, Any]:
     the whole log.
     """
     kid = device.key.kid.hex()
-    mine = [p for p, raw in enumerate(world.statements) if raw in device.heads or device.log in raw]
+    mine = [
+        p for p, raw in enumerate(world.statements) if raw in device.heads or device.log in raw or b"group:all" in raw
+    ]
     keysets = [p for p, raw in enumerate(world.statements) if raw in world.keysets]
     keep = sorted({*keysets, *mine, world.size - 1} - without)
-    subjects = (device.log.hex(), kid, world.log.hex())
+    subjects = (device.log.hex(), kid, world.log.hex(), "group:all")
     tree = world.snapshot_tree()
     sizes = sorted({SignedFleetHead.decode(head).head.size for head in world.heads})
     return {

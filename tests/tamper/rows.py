@@ -3,7 +3,9 @@
 from tests.tamper import by_author, by_authority, by_device, by_gateway
 from tests.tamper.evidence import ROWS, Row, partial, state_of
 
-MODULES = (by_author, by_device, by_gateway, by_authority)
+MODULES = (by_author, by_authority, by_device, by_gateway)
 """Importing a module adds its rows."""
+
+ROWS.sort(key=lambda row: [module.__name__ for module in MODULES].index(row.make.__module__))
 
 __all__ = ["MODULES", "ROWS", "Row", "partial", "state_of"]
