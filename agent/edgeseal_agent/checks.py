@@ -97,6 +97,8 @@ def _disk(config: Config, store: Store) -> Finding:
         return Finding("disk", "fail", str(error), error.remedy)
     except OSError as error:
         return Finding("disk", "fail", f"{error.filename}: {error.strerror}", "mount it, or restore the disk")
+    except sqlite3.Error as error:
+        return Finding("disk", "fail", f"the store cannot be read: {error}", "keep the file: it is evidence")
     quota = config.storage.quota_mb
     said = f"{used} of {quota} MB used, {free} MB free"
     if used >= DISK_WARN_SHARE * quota:

@@ -22,6 +22,7 @@ EXAMPLES = {
     "check": ("", "say what a run needs and what is wrong"),
     "run": ("--list inputs.txt --once", "run the model on each line of a list, seal, and leave"),
     "status": ("--json", "what is recorded, sealed, sent, receipted"),
+    "incident": ("--open 'the arm hit the fence'", "hold the records before and after, and their inputs"),
     "export": ("--out device.zip", "everything this device can show, as a bundle"),
 }
 
@@ -87,6 +88,31 @@ def status(options: argparse.Namespace) -> int:
     return 0
 
 
+def incident(options: argparse.Namespace) -> int:
+    """Open or close an incident: a window of records, with their inputs, that nothing thins or erases any more."""
+    from edgeseal_agent import identity, incidents
+
+    config = configuration.load(options.config)
+    store = identity.open_store(config)
+    if options.open is not None:
+        request = incidents.Request(incidents.new_id(), "open", options.before, options.open)
+    else:
+        request = incidents.Request(incidents.known_id(store, options.close), "closed", 0, options.why)
+    incidents.ask(config.state_dir, request)
+    # Durable: the request; the agent records it now, or when it next starts.
+    running = identity.is_running(config.state_dir)
+    window = incidents.wait_recorded(store, request, options.wait_s) if running else None
+    start, stop = (None, None) if window is None else window
+    if options.json:
+        print(json.dumps({"id": request.id.hex(), "state": request.state, "from": start, "to": stop}))
+    elif window is None:
+        print(f"incident {request.id.hex()}: the agent {'is busy' if running else 'does not run'}; it will record this")
+    else:
+        end = "on, until it is closed" if stop is None else f"to {stop}"
+        print(f"incident {request.id.hex()} {request.state}: records from {start} {end}")
+    return 0
+
+
 def export(options: argparse.Namespace) -> int:
     """Write everything this device can show as an evidence bundle."""
     from edgeseal_agent.export import export as write
@@ -107,8 +133,10 @@ def parser() -> argparse.ArgumentParser:
         epilog="examples:\n" + "\n".join(_example(name) for name in EXAMPLES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = top.add_subparsers(dest="command", required=True, metavar="init | check | run | status | export")
-    for function in (init, check, run, status, export):
+    commands = top.add_subparsers(
+        dest="command", required=True, metavar="init | check | run | status | incident | export"
+    )
+    for function in (init, check, run, status, incident, export):
         text = str(function.__doc__)
         sub = commands.add_parser(
             function.__name__, help=text.rstrip("."), description=text,
@@ -122,9 +150,24 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("--once", action="store_true", help="leave when no input is left, all of it sealed")
             sub.add_argument("--again", action="store_true", help="take lists again that were worked through before")
             sub.add_argument("--acks", type=int, metavar="FD", help="write 'position leafhash' for each durable record")
+        if function is incident:
+            what = sub.add_mutually_exclusive_group(required=True)
+            what.add_argument("--open", metavar="WHY", help="open one, saying in a sentence what happened")
+            what.add_argument("--close", metavar="ID", help="close one: records from now on are no longer held")
+            sub.add_argument("--why", default="closed", help="with --close: what was found (%(default)s)")
+            sub.add_argument("--before", type=_count, default=1_000, metavar="N", help="records back (%(default)s)")
+            sub.add_argument("--wait-s", type=float, default=30.0, help="for the agent to record it (%(default)s)")
         if function is export:
             sub.add_argument("--out", type=Path, required=True, metavar="PATH", help="a new folder, or a new .zip")
     return top
+
+
+def _count(text: str) -> int:
+    """Return a number that is not negative; argparse turns the error into usage."""
+    number = int(text)
+    if number < 0:
+        raise ValueError(text)
+    return number
 
 
 def _example(name: str) -> str:

@@ -20,6 +20,9 @@ SCHEMA: Final = "edgeseal-agent/1"
 MAX_HEAD_EVERY: Final = 256
 """Most records one head may cover: with it a segment always fits its limits."""
 
+MIN_BODY_RETENTION_DAYS: Final = 184
+"""Shortest time after which retention may erase a record's body: half a year."""
+
 _NAME: Final = r"[a-z0-9][a-z0-9._-]{0,63}"
 _TEXT: Final = r"[^\x00-\x1f]{1,512}"
 _TOKEN_ENVIRONMENT: Final = ("SOFTHSM2_CONF", "TPM2_PKCS11_STORE", "TPM2_PKCS11_TCTI", "TSS2_LOG")
@@ -96,9 +99,12 @@ class StorageConfig:
     """The disk: the store's quota, what happens when it is reached, and how long inputs are kept.
 
     At the quota ``when_full`` either stops the agent (``stop``) or goes on without keeping inputs and openings
-    (``drop_inputs``, a ``gap`` record says so). Below ``min_free_mb`` of free disk it always stops. Inputs and
-    openings are deleted ``retention_days`` after they were recorded, and never before the gateway's receipt covers
-    their record; 0 keeps them for ever. Records themselves are never deleted.
+    (``drop_inputs``, a ``gap`` record says so), or also takes the bodies of records, lowest class first, from nine
+    tenths of the quota on (``thin``, ``thinned`` records say which). Below ``min_free_mb`` of free disk it always
+    stops. Inputs and openings are deleted ``retention_days`` after they were recorded, and never before the gateway's
+    receipt covers their record; 0 keeps them for ever. Bodies of records are erased, with a ``tombstone`` record,
+    ``body_retention_days`` after they were recorded (at least half a year) and never before a receipt; 0 keeps them.
+    Headers are never deleted.
     """
 
     quota_mb: int
@@ -106,6 +112,7 @@ class StorageConfig:
     min_free_mb: int
     retain_inputs: bool
     retention_days: int
+    body_retention_days: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,12 +272,17 @@ def _seal(section: strictyaml.Section) -> SealConfig:
 def _storage(section: strictyaml.Section) -> StorageConfig:
     storage = StorageConfig(
         quota_mb=section.integer("quota_mb", 1, 2**24, 4_096),
-        when_full=section.text("when_full", "stop|drop_inputs", "stop"),
+        when_full=section.text("when_full", "stop|drop_inputs|thin", "stop"),
         min_free_mb=section.integer("min_free_mb", 0, 2**24, 64),
         retain_inputs=section.boolean("retain_inputs", True),
         retention_days=section.integer("retention_days", 0, 36_500, 0),
+        body_retention_days=section.integer("body_retention_days", 0, 36_500, 0),
     )
     section.done()
+    if 0 < storage.body_retention_days < MIN_BODY_RETENTION_DAYS:
+        raise FormatError(
+            "yaml_range", f"{section.path('body_retention_days')} is 0 or at least {MIN_BODY_RETENTION_DAYS}"
+        )
     return storage
 
 

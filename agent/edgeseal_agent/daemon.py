@@ -14,6 +14,7 @@ import sqlite3
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Any, Final
 
 from edgeseal import topics
 from edgeseal.errors import EdgesealError, InvariantBroken, Unavailable, UsageError
-from edgeseal_agent import identity, recovery, retention
+from edgeseal_agent import identity, incidents, recovery, retention
 from edgeseal_agent.activation import Activation, ping
 from edgeseal_agent.beliefs import Beliefs
 from edgeseal_agent.clock import DeviceClock
@@ -39,6 +40,7 @@ from edgeseal_agent.sealer import Sealer, Signer
 from edgeseal_agent.sealing import SealPolicy
 from edgeseal_agent.source import Source
 from edgeseal_agent.store import Store
+from edgeseal_agent.thinning import Thinning
 from edgeseal_agent.uplink import Uplink
 
 logger = logging.getLogger(__name__)
@@ -115,6 +117,9 @@ class Daemon:
             guard=self._guard.check,
             acks=options.acks,
         )
+        self._thinning = Thinning(
+            store, self._journal, self._guard, self._clock.wall_ms, config.storage.body_retention_days
+        )
         self._engine = Engine()
         self._uplink: Uplink | None = None
         self._commands: Commands | None = None
@@ -153,11 +158,23 @@ class Daemon:
             if now >= next_retention:
                 next_retention = now + RETAIN_EVERY_S
                 self._journal.execute(self._retain)
+            self._keep_house()
             self._write_status(running=True)
             self._notifier.send("WATCHDOG=1")
             if self._options.once and self._is_idle():
                 break
         self._raise_failures()
+
+    def _keep_house(self) -> None:
+        """Take up what people ask for, and make room; a journal that has stopped is named by the next look at parts."""
+        with suppress(Unavailable):
+            incidents.take_up(self._config.state_dir, self._store, self._journal)
+            while (done := self._thinning.step()) == "stripped":
+                continue
+            if self._intake is not None:
+                # Where nothing is left to take, inputs go on until the guard stops the agent and says why.
+                waits = done is not None and self._guard.is_pressed()
+                (self._intake.room.clear if waits else self._intake.room.set)()
 
     def _is_idle(self) -> bool:
         return self._loaded.is_set() and (self._intake is None or self._intake.idle.is_set())

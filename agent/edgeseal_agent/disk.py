@@ -12,6 +12,10 @@ from edgeseal_agent.config import StorageConfig
 from edgeseal_agent.store import Store
 
 MB: Final = 1_048_576
+THIN_SHARE: Final = 0.9
+"""Share of the quota from which on ``when_full: thin`` takes bodies."""
+PRESSED_SHARE: Final = 0.95
+"""Share from which on inputs wait until bodies have gone."""
 INTERVAL_NS: Final = 100_000_000
 """The disk is asked at most ten times a second."""
 
@@ -52,17 +56,43 @@ class DiskGuard:
                 f"{free // MB} MB free at {self._store.path.parent}, storage.min_free_mb is {self._config.min_free_mb}",
                 "free disk space, then start again: nothing acknowledged is lost",
             )
-        used = self._store.bytes_on_disk()
+        if self._is_near(THIN_SHARE):
+            self._drop_inputs()
+        used = self._used(self._config.quota_mb * MB)
         if used >= self._config.quota_mb * MB:
             self._full(used)
 
+    def wants_thinning(self) -> bool:
+        """Say whether bodies should go to make room: ``when_full: thin`` and nine tenths of the quota used."""
+        return self._is_near(THIN_SHARE)
+
+    def is_pressed(self) -> bool:
+        """Say whether inputs should wait while bodies go."""
+        return self._is_near(PRESSED_SHARE)
+
+    def _is_near(self, share: float) -> bool:
+        near = self._config.quota_mb * MB * share
+        return self._config.when_full == "thin" and self._used(near) >= near
+
+    def _used(self, limit: float) -> int:
+        """Return the bytes used.
+
+        Thinning leaves pages free inside the file and passes through the write-ahead log, so with it what counts is
+        what the pages hold; asking for that costs a query, and is done only where it matters.
+        """
+        used = self._store.bytes_on_disk()
+        return self._store.bytes_in_use() if self._config.when_full == "thin" and used >= limit else used
+
     def _full(self, used: int) -> None:
-        if self._config.when_full == "stop":
+        if self._config.when_full != "drop_inputs":
             raise Unavailable(
                 "quota_reached",
                 f"the store takes {used // MB} MB, storage.quota_mb is {self._config.quota_mb}",
-                "raise storage.quota_mb, set storage.when_full: drop_inputs, or export and shorten retention_days",
+                "raise storage.quota_mb, set storage.when_full: thin, or export and shorten retention_days",
             )
+        self._drop_inputs()
+
+    def _drop_inputs(self) -> None:
         if self.keeps_inputs:
             self.keeps_inputs = False
             if self._on_drop is not None:

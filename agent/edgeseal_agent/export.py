@@ -29,6 +29,7 @@ from edgeseal_agent.config import Config
 from edgeseal_agent.identity import Identity, open_store, read_secret
 from edgeseal_agent.packages import Packages
 from edgeseal_agent.store import Store
+from edgeseal_agent.thinning import stripped
 
 
 def export(config: Config, out: Path) -> dict[str, Any]:
@@ -110,8 +111,10 @@ def _write(store: Store, secret: bytes, config: Config, writer: Writer) -> dict[
 
 
 def _records(connection: sqlite3.Connection) -> Iterator[Item]:
-    for header, body in connection.execute("SELECT header, body FROM records ORDER BY seq"):
-        yield 0, header, body
+    (size,) = connection.execute("SELECT size FROM log").fetchone()
+    gone = {seq: item.reason for item in stripped(connection, 0, size) for seq in range(item.start, item.stop)}
+    for seq, header, body in connection.execute("SELECT seq, header, body FROM records ORDER BY seq"):
+        yield (0, header, body) if body else (1, header, gone[seq])
 
 
 def _column(connection: sqlite3.Connection, query: str) -> Iterator[bytes]:

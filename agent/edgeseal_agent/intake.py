@@ -46,6 +46,9 @@ class Intake:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self.idle = threading.Event()
+        self.room = threading.Event()
+        """Cleared by whoever makes room on the disk, while inputs should wait."""
+        self.room.set()
         self.settled = 0
         self.failed = 0
         self.failure: Exception | None = None
@@ -79,6 +82,9 @@ class Intake:
         if items:
             self.idle.clear()
         for item in items:
+            while not self.room.wait(self._poll_s):
+                if self._stopping.is_set():
+                    return
             if self._stopping.is_set():
                 return
             self._take(item)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -63,7 +63,11 @@ def next_segment(connection: sqlite3.Connection, log: bytes, start: int) -> Outg
     rows = connection.execute(
         "SELECT header, body FROM records WHERE seq >= ? AND seq < ? ORDER BY seq", (start, max(heads))
     )
-    items = _fitting(rows, start, heads)
+    reasons = connection.execute(
+        "SELECT start, stop, reason FROM stripped WHERE done AND stop > ? AND start < ?", (start, max(heads))
+    )
+    gone = {seq: reason for first, stop, reason in reasons for seq in range(max(first, start), min(stop, max(heads)))}
+    items = _fitting(rows, start, heads, gone)
     size = start + len(items)
     payload = segment.encode(log, heads[size], start, items)
     try:
@@ -73,7 +77,28 @@ def next_segment(connection: sqlite3.Connection, log: bytes, start: int) -> Outg
     return Outgoing(start, size, payload)
 
 
-def _fitting(rows: Iterable[tuple[bytes, bytes]], start: int, heads: Container[int]) -> list[segment.Item]:
+def accounted_at(connection: sqlite3.Connection, acknowledged: int, size: int) -> int:
+    """Return the size at which the head of ``size`` gets a receipt, when one covers ``acknowledged``.
+
+    That is ``size``, or larger where bodies between them are gone and the record that says so stands later
+    (``docs/format.md`` 6.4).
+    """
+    later: int
+    (later,) = connection.execute(
+        "SELECT coalesce(max(seq) + 1, 0) FROM stripped WHERE done AND stop > ? AND start < ?", (acknowledged, size)
+    ).fetchone()
+    return max(size, later)
+
+
+def is_gone(connection: sqlite3.Connection, seq: int) -> bool:
+    """Say whether the body of a position is gone from here."""
+    row = connection.execute("SELECT 1 FROM stripped WHERE done AND start <= ? AND stop > ?", (seq, seq)).fetchone()
+    return row is not None
+
+
+def _fitting(
+    rows: Iterable[tuple[bytes, bytes]], start: int, heads: Container[int], gone: Mapping[int, str]
+) -> list[segment.Item]:
     """Return the items from ``start`` up to the largest head until which they fit into one segment."""
     items: list[segment.Item] = []
     room, best = limits.MAX_SEGMENT - ENVELOPE, 0
@@ -81,7 +106,8 @@ def _fitting(rows: Iterable[tuple[bytes, bytes]], start: int, heads: Container[i
         room -= len(header) + len(body) + ITEM_OVERHEAD
         if room < 0:
             break
-        items.append(segment.whole(header, body))
+        place = start + len(items)
+        items.append(segment.whole(header, body) if body else segment.header_only(header, gone[place]))
         if start + len(items) in heads:
             best = len(items)
     if not best:

@@ -17,12 +17,13 @@ def delete_old_inputs(connection: sqlite3.Connection, now_ms: int, retention_day
     """Delete openings and inputs past the floor, inside the caller's transaction; return how many records lost theirs.
 
     Only records below a checked receipt are touched, and only by their own wall-clock time; a record without one (clock
-    unknown) keeps everything. With 0 days nothing is ever deleted.
+    unknown) keeps everything, and so does one in the window of an incident. With 0 days nothing is ever deleted.
     """
     if retention_days == 0:
         return 0
     covered, before = outbox.acknowledged(connection), now_ms - retention_days * DAY_MS
-    kept = "SELECT DISTINCT seq FROM openings WHERE seq < ? ORDER BY seq LIMIT ?"
+    held = "EXISTS (SELECT 1 FROM incidents WHERE start <= seq AND (stop IS NULL OR seq < stop))"
+    kept = f"SELECT DISTINCT seq FROM openings WHERE seq < ? AND NOT {held} ORDER BY seq LIMIT ?"
     rows = connection.execute(f"SELECT seq, header FROM records WHERE seq IN ({kept})", (covered, MAX_DELETED))
     old = [(seq,) for seq, header in rows if 0 < Header.decode(header).t < before]
     connection.executemany("DELETE FROM openings WHERE seq = ?", old)

@@ -15,7 +15,8 @@ MAX_UNSEALED_BYTES: Final = 786_432
 URGENT: Final = frozenset(
     {
         "key.bound", "key.rotated", "boot", "shutdown", "command.received", "command.refused", "command.result",
-        "model.activated", "model.rejected", "policy.changed", "tamper", "incident", "closed",
+        "model.activated", "model.rejected", "policy.changed", "tamper", "incident", "closed", "thinned",
+        "tombstone",
     }
 )  # fmt: skip
 """Kinds that are sealed at once; a ``decision.verdict`` is when it denies."""

@@ -56,9 +56,12 @@ class SendState:
         """Say whether another segment may go out now, from position ``sent``."""
         return self.connected and now_s >= self._hold_until_s and len(self._in_flight) < self._window
 
-    def has_sent(self, size: int, now_s: float) -> None:
-        """Take note of a segment that went out."""
-        self._in_flight.append(InFlight(self.sent, size, now_s))
+    def has_sent(self, size: int, now_s: float, accounted_at: int | None = None) -> None:
+        """Take note of a segment that went out. One whose missing bodies a later record accounts for (``accounted_at``
+        larger than its size) gets no receipt of its own, so none is waited for.
+        """
+        if accounted_at is None or accounted_at <= size:
+            self._in_flight.append(InFlight(self.sent, size, now_s))
         self.sent = size
 
     def connect(self, now_s: float) -> None:

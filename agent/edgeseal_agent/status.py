@@ -58,6 +58,8 @@ def _from_store(connection: sqlite3.Connection) -> dict[str, Any]:
     (keyset,) = connection.execute("SELECT max(version) FROM keysets").fetchone()
     (inputs,) = connection.execute("SELECT count(*) FROM inputs").fetchone()
     refused = connection.execute("SELECT reason, count(*) FROM refusals GROUP BY reason").fetchall()
+    held = connection.execute("SELECT id, start, stop FROM incidents ORDER BY start").fetchall()
+    (gone,) = connection.execute("SELECT coalesce(sum(stop - start), 0) FROM stripped WHERE done").fetchone()
     (open_commands,) = connection.execute("SELECT count(*) FROM commands WHERE NOT done").fetchone()
     acknowledged = outbox.acknowledged(connection)
     anchor = cbor.decode(anchored, max_size=1024)
@@ -74,6 +76,8 @@ def _from_store(connection: sqlite3.Connection) -> dict[str, Any]:
         "anchored": None if anchor is None else {**_place(anchor[:3]), "chain": anchor[3], "block": anchor[4].hex()},
         "keyset": keyset,
         "inputs_kept": inputs,
+        "bodies_gone": gone,
+        "incidents": [{"id": identity.hex(), "from": start, "to": stop} for identity, start, stop in held],
         "commands": {"unfinished": open_commands, "refused": dict(refused)},
     }
 
@@ -122,6 +126,11 @@ def as_text(report: dict[str, Any]) -> str:
         f"disk        {disk['store'] // 1024} KiB of {disk['quota'] // 1_048_576} MiB, "
         f"{disk['free'] // 1_048_576} MiB free",
     ]
+    if report["bodies_gone"]:
+        lines.append(f"thinned     {report['bodies_gone']} records are kept without their bodies")
+    for found in report["incidents"]:
+        end = "on" if found["to"] is None else f"to {found['to']}"
+        lines.append(f"incident    {found['id']}: records from {found['from']} {end} are held")
     if uplink.get("last_refusal"):
         lines.append("refused     {code}: {detail}".format(**uplink["last_refusal"]))
     if report["commands"]["refused"]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from edgeseal.errors import InvariantBroken, Unavailable, UsageError
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 BUSY_MS: Final = 10_000
 
 _SCHEMA: Final = """
@@ -62,6 +62,14 @@ CREATE TABLE openings(
     PRIMARY KEY (seq, field)
 ) WITHOUT ROWID;
 CREATE INDEX openings_file ON openings(file) WHERE file IS NOT NULL;
+CREATE TABLE stripped(
+    start INTEGER PRIMARY KEY,
+    stop INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    done INTEGER NOT NULL
+);
+CREATE TABLE incidents(id BLOB PRIMARY KEY, start INTEGER NOT NULL, stop INTEGER) WITHOUT ROWID;
 CREATE TABLE inputs(digest BLOB PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE taken(source TEXT NOT NULL, name TEXT NOT NULL, mark BLOB NOT NULL, PRIMARY KEY (source, name)) WITHOUT
 ROWID;
@@ -146,6 +154,17 @@ class Store:
         """Return all facts in the table ``meta``."""
         with closing(self.reader()) as connection:
             return dict(connection.execute("SELECT key, value FROM meta"))
+
+    def bytes_in_use(self) -> int:
+        """Return the bytes of the pages that hold something: without those that wait to be used again, and without the
+        write-ahead log, which passes.
+        """
+        with closing(self.reader()) as connection:
+            count, free, page = (
+                int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+                for name in ("page_count", "freelist_count", "page_size")
+            )
+        return (count - free) * page
 
     def bytes_on_disk(self) -> int:
         """Return the size of the store with its write-ahead log, in bytes."""

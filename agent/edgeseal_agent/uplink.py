@@ -77,6 +77,7 @@ class Uplink:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self.counts: Counter[str] = Counter()
+        self._stored_bare = 0
         self.last_refusal: dict[str, Any] | None = None
         self.last_receipt_s: float | None = None
         self.failure: Exception | None = None
@@ -210,7 +211,9 @@ class Uplink:
             if out is None:
                 return
             self._publish("segment", out.payload)
-            self._state.has_sent(out.size, now_s)
+            self._state.has_sent(
+                out.size, now_s, outbox.accounted_at(self._connection, self._state.acknowledged, out.size)
+            )
             self.counts["segments"] += 1
 
     def _wait_s(self) -> float:
@@ -269,6 +272,8 @@ class Uplink:
             self._refusal(message)
         elif isinstance(message, Resend):
             self.counts["resends"] += 1
+            if message.start < self._stored_bare and outbox.is_gone(self._connection, message.start):
+                return  # it has the header, the body is gone, and the record that says so follows
             self._state.resend(min(message.start, outbox.signed_size(self._connection)), time.monotonic())
         elif isinstance(message, Chunk):
             self._chunks.put(message)
@@ -312,6 +317,10 @@ class Uplink:
         self.last_refusal = {"code": message.code, "detail": message.detail, "size": message.size}
         if message.code == NO_PACKAGE:
             self._chunks.put(None)
+            return
+        if message.code == "bodies_missing":
+            # Everything below this size is stored; what it misses it asks for by position, in a message of its own.
+            self._stored_bare = message.size
             return
         if message.code == SET_BACK:
             return  # shown by status; nothing that is sent would change it

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from edgeseal_agent import checks, config
 from edgeseal_agent.disk import MB
 from edgeseal_agent.freshness import Freshness, freshness
-from edgeseal_agent.store import Store
+from edgeseal_agent.inference import keep_opening
 
 from .conftest import Bench
 
@@ -89,18 +88,16 @@ def test_a_device_not_initialised_is_told_what_to_do(offline: config.Config) -> 
     assert "device key" not in found, "init makes it"
 
 
-def test_a_quota_that_comes_near_is_a_warning(offline: config.Config, tmp_path: Path) -> None:
+def test_a_quota_that_comes_near_is_a_warning(bench: Bench, offline: config.Config) -> None:
     offline.state_dir.mkdir()
-    path = tmp_path / "store.db"
-    store, storage = Store(path), dataclasses.replace(offline.storage, quota_mb=10, min_free_mb=0)
-    small = dataclasses.replace(offline, storage=storage)
 
-    def finding(megabytes: float) -> checks.Finding:
-        path.touch()
-        os.truncate(path, int(megabytes * MB))
-        return checks._disk(small, store)
+    def finding(quota_mb: int) -> checks.Finding:
+        storage = dataclasses.replace(offline.storage, quota_mb=quota_mb, min_free_mb=0)
+        return checks._disk(dataclasses.replace(offline, storage=storage), bench.store)
 
-    assert finding(1).state == "ok"
-    assert finding(8.5).state == "warn" and finding(8.5).remedy
-    full = finding(10)
+    bench.journal.execute(lambda c: keep_opening(c, 0, "input", bytes(5_000_000), as_file=True)).result(60)
+    used = bench.store.bytes_on_disk() // MB
+    assert finding(10 * used).state == "ok"
+    assert finding(used + 1).state == "warn" and finding(used + 1).remedy
+    full = finding(used)
     assert full.state == "fail" and "quota_reached" in full.detail and full.remedy

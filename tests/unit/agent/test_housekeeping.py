@@ -149,7 +149,7 @@ def test_the_lock_is_one_process_at_a_time(tmp_path: Path) -> None:
 def test_a_store_of_another_version_is_refused(tmp_path: Path) -> None:
     store = Store.create(tmp_path / "journal.db", {"log": bytes(32)})
     connection = store.connect()
-    connection.execute("UPDATE meta SET value = 2 WHERE key = 'schema'")
+    connection.execute("UPDATE meta SET value = 99 WHERE key = 'schema'")
     connection.close()
     with pytest.raises(UsageError) as caught:
         Store.open(tmp_path / "journal.db")

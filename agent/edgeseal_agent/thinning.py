@@ -1,0 +1,152 @@
+"""Bodies go in two ways: thinned at the quota, lowest class first, or erased by retention. Headers always stay.
+
+In both a record that names the positions is sealed first, and only then do the bodies go (``docs/format.md`` sections
+4.4 and 6.4). The plan is a row that commits with that record, so a restart at any point takes it up where it stood.
+What lies in the window of an incident is left alone, and so is every kind that is not named here.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Final
+
+from edgeseal import limits, segment
+from edgeseal.record import Header
+from edgeseal_agent import incidents, outbox
+from edgeseal_agent.disk import DiskGuard
+from edgeseal_agent.journal import Journal
+from edgeseal_agent.store import Store
+
+CLASSES: Final = (("heartbeat", "state"), ("inference",))
+"""What the quota may take, receipt or not, lowest class first. Nothing else goes for want of space."""
+ERASABLE: Final = ("heartbeat", "state", "inference", "decision.intent", "decision.outcome")
+"""What retention may take, after a receipt. No verdict: a denial is one; no command, model, tamper or incident."""
+MAX_PLAN: Final = 4_096
+"""Positions of one plan, so that its transaction is short."""
+DAY_MS: Final = 86_400_000
+FORM: Final = segment.HEADER_ONLY
+THINNED, TOMBSTONE = "thinned", "tombstone"
+_REASONS: Final = {THINNED: "quota", TOMBSTONE: "retention"}
+
+Ranges = list[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stripped:
+    """Positions ``start`` up to ``stop`` whose bodies are gone, and why."""
+
+    start: int
+    stop: int
+    reason: str
+
+
+def stripped(connection: sqlite3.Connection, start: int, stop: int) -> list[Stripped]:
+    """Return the ranges without bodies that touch positions ``start`` up to ``stop``, in order."""
+    rows = connection.execute(
+        "SELECT start, stop, reason FROM stripped WHERE done AND stop > ? AND start < ? ORDER BY start", (start, stop)
+    )
+    return [Stripped(*row) for row in rows]
+
+
+class Thinning:
+    """Takes one step at a time, called now and then by one thread; the journal's writer does the writing.
+
+    Args:
+        days: age in days from which retention takes bodies that a receipt covers; 0: never.
+    """
+
+    def __init__(self, store: Store, journal: Journal, guard: DiskGuard, wall_ms: Callable[[], int], days: int) -> None:
+        self._store = store
+        self._journal = journal
+        self._guard = guard
+        self._wall_ms = wall_ms
+        self._days = days
+        self._from: dict[Sequence[str], int] = {}
+
+    def step(self) -> str | None:
+        """Carry out a sealed plan, or make one; return ``stripped``, ``planned``, ``waiting`` for a head, or None:
+        nothing to do, or nothing left to take.
+
+        May block for one transaction. Raises what the journal raises.
+        """
+        with closing(self._store.reader()) as connection:
+            plan = connection.execute("SELECT max(seq) FROM stripped WHERE NOT done").fetchone()[0]
+            if plan is not None:
+                if outbox.signed_size(connection) <= plan:
+                    return "waiting"
+                self._journal.execute(_carry_out).result()
+                # Durable: the bodies are gone, under a signed head that covers the record naming them.
+                return "stripped"
+            kind, ranges = self._choose(connection)
+        if not ranges:
+            return None
+        fields = {"ranges": [list(span) for span in ranges], "form": FORM, "reason": _REASONS[kind]}
+        self._journal.append(kind, fields, lambda c, seq: _plan(c, seq, ranges, _REASONS[kind]))
+        # Durable: the record and the plan; a restart waits for its head and carries it out.
+        return "planned"
+
+    def _choose(self, connection: sqlite3.Connection) -> tuple[str, Ranges]:
+        if self._guard.wants_thinning():
+            sealed = outbox.signed_size(connection)
+            for kinds in CLASSES:
+                if ranges := self._find(connection, kinds, sealed):
+                    return THINNED, ranges
+        if self._days:
+            before = self._wall_ms() - self._days * DAY_MS
+            return TOMBSTONE, self._find(connection, ERASABLE, outbox.acknowledged(connection), before)
+        return THINNED, []
+
+    def _find(
+        self, connection: sqlite3.Connection, kinds: Sequence[str], below: int, before_ms: int | None = None
+    ) -> Ranges:
+        """Return the oldest runs of positions of these kinds that still have bodies, below a position (and a time)."""
+        marks = ",".join("?" * len(kinds))
+        rows = connection.execute(
+            f"SELECT seq, header FROM records WHERE seq >= ? AND seq < ? AND kind IN ({marks}) AND length(body) > 0"
+            " ORDER BY seq",
+            (self._from.get(kinds, 0), below, *kinds),
+        )
+        held, count = incidents.windows(connection), 0
+        ranges: Ranges = []
+        for seq, header in rows:
+            if count == MAX_PLAN:
+                break
+            if before_ms is not None and not 0 < Header.decode(header).t < before_ms:
+                break  # the clock of a record that has none says nothing about its age: it stays, and what follows it
+            if any(start <= seq < stop for start, stop in held):
+                continue
+            if ranges and ranges[-1][1] == seq:
+                ranges[-1] = (ranges[-1][0], seq + 1)
+            elif len(ranges) == limits.MAX_RANGES:
+                break
+            else:
+                ranges.append((seq, seq + 1))
+            count += 1
+        if ranges:
+            self._from[kinds] = ranges[0][0]
+        return ranges
+
+
+def _plan(connection: sqlite3.Connection, seq: int, ranges: Ranges, reason: str) -> None:
+    connection.executemany(
+        "INSERT INTO stripped VALUES (?, ?, ?, ?, 0)", [(start, stop, reason, seq) for start, stop in ranges]
+    )
+
+
+def _carry_out(connection: sqlite3.Connection) -> Any:
+    """Take the bodies, inside the writer's transaction. An incident opened meanwhile keeps what it holds."""
+    held = incidents.windows(connection)
+    for start, stop in connection.execute("SELECT start, stop FROM stripped WHERE NOT done").fetchall():
+        clash = [span for span in held if span[0] < stop and span[1] > start]
+        if clash:
+            connection.execute("DELETE FROM stripped WHERE start = ?", (start,))
+            continue
+        # Taken out and put back, since SQLite gives no page back when a row only becomes shorter.
+        span = "FROM records WHERE seq >= ? AND seq < ?"
+        rows = connection.execute(f"SELECT seq, kind, header {span} ORDER BY seq", (start, stop)).fetchall()
+        connection.execute(f"DELETE {span}", (start, stop))
+        connection.executemany("INSERT INTO records VALUES (?, ?, ?, x'')", rows)
+    connection.execute("UPDATE stripped SET done = 1")

@@ -1,0 +1,294 @@
+"""Bodies that go: lowest class first, named under a signed head before, never what is protected or held."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeseal import segment
+from edgeseal.errors import Unavailable, UsageError
+from edgeseal.record import NEVER_DROPPED, decode_body
+from edgeseal_agent import config, incidents, outbox, recovery
+from edgeseal_agent.disk import MB, DiskGuard
+from edgeseal_agent.sending import SendState
+from edgeseal_agent.thinning import CLASSES, ERASABLE, MAX_PLAN, Thinning, stripped
+
+from .conftest import Bench
+from .test_housekeeping import storage
+
+DAY_MS = 86_400_000
+BEAT = {"up": 1, "records": 1, "free": 1, "unsent": 1}
+TAMPER = {"what": "lid", "detail": "open"}
+INFERENCE = {
+    "model": bytes(32), "file": bytes(32), "rt": ["ai-edge-litert", "2", "xnnpack", "auto", 1, "x86_64"],
+    "input": [0, bytes(32)], "tensor": [0, bytes(32)], "output": [0, bytes(32)], "pub": {},
+    "us": 1, "config": bytes(32), "build": "b",
+}  # fmt: skip
+
+
+class Full(DiskGuard):
+    """A disk that is full until told otherwise."""
+
+    full = True
+
+    def wants_thinning(self) -> bool:
+        return self.full
+
+
+def thinning(bench: Bench, days: int = 0, now_ms: int | None = None, full: bool = True) -> Thinning:
+    guard = Full(bench.store, storage(when_full="thin"))
+    guard.full = full
+    return Thinning(bench.store, bench.journal, guard, lambda: now_ms or time.time_ns() // 1_000_000, days)
+
+
+def fill(bench: Bench) -> dict[str, list[int]]:
+    """Append records of several kinds in turn; return kind → positions."""
+    found: dict[str, list[int]] = {}
+    for _ in range(3):
+        for kind, body in (("inference", INFERENCE), ("inference", INFERENCE), ("heartbeat", BEAT), ("tamper", TAMPER)):
+            found.setdefault(kind, []).append(bench.journal.append(kind, body)[0])
+    bench.sealer.wait_for(bench.journal.size, 60)
+    return found
+
+
+def without_body(bench: Bench) -> list[int]:
+    return [seq for (seq,) in bench.rows("SELECT seq FROM records WHERE length(body) = 0 ORDER BY seq")]
+
+
+def said(bench: Bench, kind: str) -> list[dict[str, Any]]:
+    rows = bench.rows("SELECT body FROM records WHERE kind = ? ORDER BY seq", kind)
+    return [decode_body(kind, body) for (body,) in rows]
+
+
+def run(bench: Bench, thinned: Thinning, steps: int = 40) -> list[str]:
+    """Step until nothing is left to do, each plan sealed in between."""
+    done = []
+    for _ in range(steps):
+        bench.sealer.wait_for(bench.journal.size, 60)
+        step = thinned.step()
+        if step is None:
+            break
+        assert step != "waiting"
+        done.append(step)
+    return done
+
+
+def test_the_lowest_class_goes_first_and_what_matters_never(bench: Bench) -> None:
+    at = fill(bench)
+    thinned = thinning(bench)
+    assert thinned.step() == "planned"
+    assert without_body(bench) == [], "nothing goes before the record that names it is sealed"
+    bench.sealer.wait_for(bench.journal.size, 60)
+    assert thinned.step() == "stripped"
+    assert without_body(bench) == at["heartbeat"]
+    assert run(bench, thinned) == ["planned", "stripped"]
+    gone = sorted(at["heartbeat"] + at["inference"])
+    assert without_body(bench) == gone
+    bodies = said(bench, "thinned")
+    named = sorted(seq for body in bodies for start, stop in body["ranges"] for seq in range(start, stop))
+    assert named == gone and all(body["form"] == 1 and body["reason"] == "quota" for body in bodies)
+    assert recovery.check(bench.store) == bench.journal.size
+
+
+def test_a_plan_outlives_a_restart(bench: Bench) -> None:
+    at = fill(bench)
+    assert thinning(bench).step() == "planned"
+    bench.reopen()
+    bench.sealer.wait_for(bench.journal.size, 60)
+    later = thinning(bench, full=False)
+    assert later.step() == "stripped" and without_body(bench) == at["heartbeat"]
+    assert later.step() is None
+
+
+def test_nothing_to_do_while_there_is_room(bench: Bench) -> None:
+    fill(bench)
+    assert thinning(bench, full=False).step() is None and without_body(bench) == []
+
+
+def test_a_plan_waits_for_its_head(bench: Bench) -> None:
+    fill(bench)
+    thinned = thinning(bench)
+    bench.sealer.stop()
+    assert thinned.step() == "planned" and thinned.step() == "waiting"
+    assert without_body(bench) == []
+
+
+def acknowledge(bench: Bench) -> None:
+    size = bench.journal.size
+    bench.journal.execute(lambda c: c.execute("INSERT INTO receipts VALUES (?, 1, 1, x'', x'')", (size,))).result(60)
+
+
+def test_retention_waits_for_age_and_receipt(bench: Bench) -> None:
+    at = fill(bench)
+    now = time.time_ns() // 1_000_000
+    late = now + 200 * DAY_MS
+    assert thinning(bench, 184, late, full=False).step() is None, "no receipt"
+    acknowledge(bench)
+    assert thinning(bench, 184, now + 100 * DAY_MS, full=False).step() is None, "too young"
+    erasing = thinning(bench, 184, late, full=False)
+    assert run(bench, erasing, 2) == ["planned", "stripped"]
+    assert without_body(bench) == sorted(at["heartbeat"] + at["inference"])
+    assert [body["reason"] for body in said(bench, "tombstone")] == ["retention"]
+
+
+def test_an_incident_holds_its_window(bench: Bench, tmp_path: Path) -> None:
+    at = fill(bench)
+    state = tmp_path / "state"
+    state.mkdir()
+    held = bench.journal.size - at["inference"][4]
+    opening = incidents.Request(incidents.new_id(), "open", held, "the arm hit the fence")
+    incidents.ask(state, opening)
+    assert incidents.take_up(state, bench.store, bench.journal) == 1
+    assert incidents.take_up(state, bench.store, bench.journal) == 0 and not list((state / "incidents").iterdir())
+    later = fill(bench)
+    incidents.ask(state, incidents.Request(opening.id, "closed", 0, "a loose bolt"))
+    assert incidents.take_up(state, bench.store, bench.journal) == 1
+    window = incidents.find(bench.store, opening.id)
+    assert window == (at["inference"][4], bench.journal.size)
+    after = fill(bench)
+    run(bench, thinning(bench))
+    both = [seq for kind in ("heartbeat", "inference") for seq in at[kind] + after[kind]]
+    assert without_body(bench) == sorted(seq for seq in both if not window[0] <= seq < window[1])
+    assert not set(later["inference"]) & set(without_body(bench))
+    assert [(body["state"], body["from"], body["to"], body["why"]) for body in said(bench, "incident")] == [
+        ("open", window[0], None, "the arm hit the fence"), ("closed", window[0], window[1], "a loose bolt"),
+    ]  # fmt: skip
+
+
+def test_an_incident_opened_in_time_saves_what_was_planned_to_go(bench: Bench, tmp_path: Path) -> None:
+    fill(bench)
+    thinned = thinning(bench)
+    assert thinned.step() == "planned"
+    incidents.ask(tmp_path, incidents.Request(incidents.new_id(), "open", 10_000, "smoke"))
+    incidents.take_up(tmp_path, bench.store, bench.journal)
+    bench.sealer.wait_for(bench.journal.size, 60)
+    assert thinned.step() == "stripped" and without_body(bench) == []
+    assert thinned.step() is None, "what is held is not planned again"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"id": "00", "state": "open", "before": 1, "why": "x"}',
+        '{"id": "%s", "state": "opened", "before": 1, "why": "x"}',
+        '{"id": "%s", "state": "open", "before": -1, "why": "x"}',
+        '{"id": "%s", "state": "open", "before": 1, "why": ""}',
+        '{"id": "%s", "state": "closed", "before": 0, "why": "of none that is open"}',
+        "x" * 100_000,
+    ],
+)
+def test_what_is_no_request_is_dropped(bench: Bench, tmp_path: Path, text: str) -> None:
+    folder = tmp_path / "incidents"
+    folder.mkdir()
+    (folder / "request").write_text(text.replace("%s", "ab" * 16))
+    size = bench.journal.size
+    assert incidents.take_up(tmp_path, bench.store, bench.journal) == 0
+    assert bench.journal.size == size and not list(folder.iterdir())
+
+
+def test_a_reason_and_an_id_are_needed(bench: Bench, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="incident_request"):
+        incidents.ask(tmp_path, incidents.Request(bytes(16), "open", 0, ""))
+    with pytest.raises(UsageError, match="state_missing"):
+        incidents.ask(tmp_path / "nowhere", incidents.Request(bytes(16), "open", 0, "x"))
+    for text in ("", "xyz", "ab" * 16):
+        with pytest.raises(UsageError, match="incident_unknown"):
+            incidents.known_id(bench.store, text)
+
+
+def test_no_plan_is_larger_than_a_record_can_name(bench: Bench) -> None:
+    tickets = []
+    for _ in range(300):
+        tickets += [bench.journal.submit("heartbeat", BEAT), bench.journal.submit("tamper", TAMPER)]
+    tickets[-1].result(60)
+    bench.sealer.wait_for(bench.journal.size, 60)
+    assert run(bench, thinning(bench)) == ["planned", "stripped"] * 2
+    assert len(without_body(bench)) == 300 and MAX_PLAN > 300
+
+
+def test_what_is_sent_of_them_is_their_header(bench: Bench) -> None:
+    at = fill(bench)
+    assert run(bench, thinning(bench), 2) == ["planned", "stripped"]
+    with closing(bench.store.reader()) as connection:
+        out = outbox.next_segment(connection, bench.identity.log, 0)
+        assert out is not None
+        sent = segment.decode(out.payload).items
+        assert [place for place, item in enumerate(sent) if item.form == segment.HEADER_ONLY] == without_body(bench)
+        assert {item.reason for item in sent if item.form == segment.HEADER_ONLY} == {"quota"}
+        first = at["heartbeat"][0]
+        size = bench.journal.size
+        assert outbox.accounted_at(connection, 0, first) == first
+        assert outbox.accounted_at(connection, 0, size) == size
+        assert first + 1 < outbox.accounted_at(connection, 0, first + 1) <= size
+        assert outbox.accounted_at(connection, size, size) == size
+        assert outbox.is_gone(connection, first) and not outbox.is_gone(connection, first + 1)
+        assert sum(item.stop - item.start for item in stripped(connection, 0, size)) == len(without_body(bench))
+
+
+def test_no_receipt_is_waited_for_that_cannot_come() -> None:
+    state = SendState(config.UplinkConfig(4, 30, 1, 60, 10), 0)
+    state.connect(0.0)
+    state.has_sent(100, 0.0, accounted_at=250)
+    assert state.in_flight == 0 and state.sent == 100 and state.may_send(0.0)
+    state.has_sent(200, 0.0, accounted_at=250)
+    state.has_sent(260, 0.0, accounted_at=260)
+    assert state.in_flight == 1 and not state.may_send(0.0)
+    state.receipt(260)
+    assert state.acknowledged == 260 and state.in_flight == 0
+
+
+def test_protected_kinds_are_in_no_class() -> None:
+    taken = {kind for kinds in CLASSES for kind in kinds} | set(ERASABLE)
+    assert not taken & NEVER_DROPPED
+    kept = {"decision.verdict", "tamper", "incident", "thinned", "tombstone", "closed", "fault", "gap", "attest"}
+    assert not taken & kept
+
+
+def test_the_retention_floor_is_half_a_year(tmp_path: Path) -> None:
+    file = tmp_path / "agent.yaml"
+    text = (
+        "schema: edgeseal-agent/1\nname: cam-1\nstate_dir: state\nprovisioning: pack.cbor\n"
+        "key: {token: t, label: k, create: true}\nstorage: {body_retention_days: %d, when_full: thin}\n"
+    )
+    for days in (0, 184, 1000):
+        file.write_text(text % days)
+        assert config.load(file).storage.body_retention_days == days
+    file.write_text(text % 183)
+    with pytest.raises(UsageError, match="at least 184"):
+        config.load(file)
+
+
+def test_the_guard_asks_for_room_before_it_stops(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def at(used_mb: float, when_full: str = "thin") -> tuple[DiskGuard, list[bool]]:
+        told: list[bool] = []
+        monkeypatch.setattr(bench.store, "bytes_on_disk", lambda: 200 * MB)
+        monkeypatch.setattr(bench.store, "bytes_in_use", lambda: int(used_mb * MB))
+        return DiskGuard(bench.store, storage(quota_mb=100, when_full=when_full), lambda: told.append(True)), told
+
+    for used, near in ((89, False), (91, True)):
+        guard, told = at(used)
+        guard.check()
+        assert (guard.wants_thinning(), guard.keeps_inputs, bool(told)) == (near, not near, near)
+    for used, when_full in ((100, "thin"), (0, "stop")):  # without thinning the size of the files counts
+        with pytest.raises(Unavailable, match="quota_reached"):
+            at(used, when_full)[0].check()
+
+
+def test_pages_that_bodies_leave_count_as_room(bench: Bench) -> None:
+    tickets = [bench.journal.submit("inference", {**INFERENCE, "build": "b" * 500}) for _ in range(2_000)]
+    tickets[-1].result(60)
+    bench.sealer.wait_for(bench.journal.size, 60)
+    before = bench.store.bytes_in_use()
+    run(bench, thinning(bench))
+    assert len(without_body(bench)) == 2_000
+    with closing(bench.store.connect()) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert before - bench.store.bytes_in_use() > 2_000 * 400
