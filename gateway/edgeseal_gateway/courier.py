@@ -10,6 +10,7 @@ import logging
 import queue
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
@@ -25,6 +26,8 @@ from edgeseal_gateway.store.database import Database, get_meta, put_meta
 
 MAX_BATCH: Final = 128
 MAX_BATCH_BYTES: Final = 16 << 20
+LINGER_S: Final = 0.004
+"""How long a batch stays open after its first message: one fsync for many, and time for the broker's thread to read."""
 MAX_OUTBOX: Final = 20_000
 MAX_OUTBOX_BYTES: Final = 64 << 20
 """Messages that wait for the broker, and their bytes; the oldest go first, their devices will ask again."""
@@ -83,18 +86,23 @@ class Courier:
         return bool(batch)
 
     def _gather(self, timeout_s: float) -> None:
-        """Fill the held batch from the inbox, waiting at most ``timeout_s`` for its first message."""
+        """Fill the held batch from the inbox: wait up to ``timeout_s`` for its first message, then LINGER_S for
+        more.
+        """
         size = sum(len(payload) for _, payload, _ in self._held)
-        block = not self._held
+        deadline = time.monotonic() + (LINGER_S if self._held else timeout_s)
         while len(self._held) < MAX_BATCH and size < MAX_BATCH_BYTES:
             try:
-                found = self._inbox.get(block, timeout_s)
+                found = self._inbox.get(True, max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 return
-            block = False
-            if found is not None:
-                self._held.append(found)
-                size += len(found[1])
+            if found is None:
+                deadline = time.monotonic()
+                continue
+            if not self._held:
+                deadline = time.monotonic() + LINGER_S
+            self._held.append(found)
+            size += len(found[1])
 
     def _deal_with(self, batch: list[Inbound]) -> None:
         segments: list[tuple[bytes, bytes]] = []
