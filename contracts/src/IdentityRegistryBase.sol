@@ -28,6 +28,15 @@ abstract contract IdentityRegistryBase is IIdentityRegistry, P256Scheme {
         uint64 until;
     }
 
+    struct Pending {
+        bytes32 newKid;
+        bytes32 evidence;
+        uint40 readyAt;
+    }
+
+    /// @inheritdoc IIdentityRegistry
+    uint40 public constant VETO_WINDOW = 1 days;
+
     uint64 private constant OPEN = type(uint64).max;
 
     /// @dev Bounds the loop of `isValidAt`.
@@ -39,6 +48,8 @@ abstract contract IdentityRegistryBase is IIdentityRegistry, P256Scheme {
     mapping(bytes32 tenant => Tenant) private _tenants;
     mapping(bytes32 logId => mapping(bytes32 kid => Key)) private _keys;
     mapping(bytes32 logId => mapping(bytes32 kid => Interval[])) private _earlier;
+    mapping(bytes32 logId => mapping(bytes32 oldKid => Pending)) private _pending;
+    mapping(bytes32 digest => bool) private _usedRotations;
 
     constructor(IFleetLog fleetLog_) {
         fleetLog = fleetLog_;
@@ -88,19 +99,89 @@ abstract contract IdentityRegistryBase is IIdentityRegistry, P256Scheme {
         external
         returns (bytes32 kid)
     {
-        uint64 anchored = _authorize(logId);
-        if (!_isP256Point(x, y)) revert KeyOffCurve(x, y);
-        kid = CoseKey.thumbprint(x, y);
-        Key storage key = _keys[logId][kid];
-        if (key.status != Status.None) revert KeyExists(logId, kid);
+        (, uint64 anchored) = _authorize(logId);
+        kid = _register(Registration(logId, role, x, y, from, evidence, 0, 0), anchored, false);
+    }
 
-        _keys[logId][kid] = Key(from, OPEN, uint48(block.number), role, Status.Active);
-        emit KeyRegistered(logId, kid, role, x, y, from, evidence, anchored);
+    /// @inheritdoc IIdentityRegistry
+    function registerKeyWithProof(Registration calldata registration, Signature calldata possession)
+        external
+        returns (bytes32 kid)
+    {
+        (bytes32 tenant, uint64 anchored) = _authorize(registration.logId);
+        _notAfter(registration.deadline);
+        bytes32 digest = sha256(
+            abi.encodePacked(
+                abi.encodePacked("edgeseal/v1/key-possession", bytes1(0), block.chainid, address(this), tenant),
+                abi.encodePacked(registration.logId, uint8(registration.role), registration.from),
+                abi.encodePacked(registration.evidence, registration.nonce, registration.deadline)
+            )
+        );
+        _checkSignature(digest, possession, registration.x, registration.y);
+        kid = _register(registration, anchored, true);
+    }
+
+    /// @inheritdoc IIdentityRegistry
+    function proposeRotation(
+        Rotation calldata rotation,
+        Signature calldata byOld,
+        Signature calldata byNew,
+        bytes32 operatorX,
+        bytes32 operatorY,
+        Signature calldata byOperator
+    ) external {
+        _notAfter(rotation.deadline);
+        (bytes32 tenant, uint64 anchored) = fleetLog.authorityOf(rotation.logId);
+        bytes32 oldKid = CoseKey.thumbprint(rotation.oldX, rotation.oldY);
+        bytes32 newKid = CoseKey.thumbprint(rotation.newX, rotation.newY);
+        bytes32 operator = CoseKey.thumbprint(operatorX, operatorY);
+        _checkParties(rotation.logId, oldKid, newKid, operator, anchored);
+        bytes32 digest = _rotationDigest(tenant, rotation, oldKid, newKid);
+        if (_usedRotations[digest]) revert RotationUsed(digest);
+        _checkSignature(digest, byOld, rotation.oldX, rotation.oldY);
+        _checkSignature(digest, byNew, rotation.newX, rotation.newY);
+        _checkSignature(digest, byOperator, operatorX, operatorY);
+
+        _usedRotations[digest] = true;
+        _propose(rotation, oldKid, newKid, operator);
+    }
+
+    /// @inheritdoc IIdentityRegistry
+    function vetoRotation(bytes32 logId, bytes32 oldKid) external {
+        _authorize(logId);
+        bytes32 newKid = _pending[logId][oldKid].newKid;
+        if (newKid == 0) revert NoRotation(oldKid, 0);
+        delete _pending[logId][oldKid];
+        emit RotationVetoed(logId, oldKid, newKid);
+    }
+
+    /// @inheritdoc IIdentityRegistry
+    function finishRotation(bytes32 logId, bytes32 oldKid, bytes32 x, bytes32 y) external returns (bytes32 newKid) {
+        Pending memory pending = _pending[logId][oldKid];
+        newKid = CoseKey.thumbprint(x, y);
+        if (pending.newKid != newKid) revert NoRotation(oldKid, newKid);
+        if (block.timestamp < pending.readyAt) revert VetoWindowOpen(pending.readyAt, block.timestamp);
+        Key storage key = _known(logId, oldKid);
+        if (key.status != Status.Active) revert WrongStatus(oldKid, key.status);
+
+        (, uint64 anchored) = fleetLog.authorityOf(logId);
+        delete _pending[logId][oldKid];
+        key.until = anchored;
+        key.status = Status.Revoked;
+        emit KeyRevoked(logId, oldKid, Reason.Superseded, anchored, anchored, _touch(key));
+        _register(Registration(logId, key.role, x, y, anchored, pending.evidence, 0, 0), anchored, true);
+        emit KeyRotated(logId, oldKid, newKid);
+    }
+
+    /// @inheritdoc IIdentityRegistry
+    function rotationOf(bytes32 logId, bytes32 oldKid) external view returns (bytes32 newKid, uint64 readyAt) {
+        Pending storage pending = _pending[logId][oldKid];
+        return (pending.newKid, pending.readyAt);
     }
 
     /// @inheritdoc IIdentityRegistry
     function suspendKey(bytes32 logId, bytes32 kid, uint64 until) external {
-        uint64 anchored = _authorize(logId);
+        (, uint64 anchored) = _authorize(logId);
         Key storage key = _known(logId, kid);
         if (key.status != Status.Active) revert WrongStatus(kid, key.status);
         if (until > anchored) revert UntilAboveAnchored(until, anchored);
@@ -112,7 +193,7 @@ abstract contract IdentityRegistryBase is IIdentityRegistry, P256Scheme {
 
     /// @inheritdoc IIdentityRegistry
     function reinstateKey(bytes32 logId, bytes32 kid, uint64 from) external {
-        uint64 anchored = _authorize(logId);
+        (, uint64 anchored) = _authorize(logId);
         Key storage key = _known(logId, kid);
         if (key.status != Status.Suspended) revert WrongStatus(kid, key.status);
         if (from < anchored) revert FromBelowAnchored(from, anchored);
@@ -128,7 +209,7 @@ abstract contract IdentityRegistryBase is IIdentityRegistry, P256Scheme {
 
     /// @inheritdoc IIdentityRegistry
     function revokeKey(bytes32 logId, bytes32 kid, uint64 until, Reason reason) external {
-        uint64 anchored = _authorize(logId);
+        (, uint64 anchored) = _authorize(logId);
         Key storage key = _known(logId, kid);
         if (until > anchored) revert UntilAboveAnchored(until, anchored);
         if (key.status == Status.Revoked && until >= key.until) revert UntilNotLower(until, key.until);
@@ -140,7 +221,7 @@ abstract contract IdentityRegistryBase is IIdentityRegistry, P256Scheme {
     }
 
     /// @inheritdoc IIdentityRegistry
-    function isValidAt(bytes32 kid, bytes32 logId, uint64 position) external view returns (bool valid) {
+    function isValidAt(bytes32 kid, bytes32 logId, uint64 position) public view returns (bool valid) {
         Key storage key = _keys[logId][kid];
         if (key.status == Status.None) return false;
         // In the order they were made, each `from` opens what lies at or above it, each `until` closes it. So the latest
@@ -209,11 +290,68 @@ abstract contract IdentityRegistryBase is IIdentityRegistry, P256Scheme {
         bytes32 s
     ) private {
         if (admin == address(0)) revert ZeroAdmin();
-        if (s > HALF_N) revert HighS(s);
         bytes32 digest =
             sha256(abi.encodePacked(what, bytes1(0), tenant, block.chainid, address(this), admin, uint256(t.nonce)));
-        if (!_verifyP256(digest, r, s, x, y)) revert BadSignature(digest, r, s);
+        _checkSignature(digest, Signature(r, s), x, y);
         ++t.nonce;
+    }
+
+    function _checkSignature(bytes32 digest, Signature memory by, bytes32 x, bytes32 y) private view {
+        if (by.s > HALF_N) revert HighS(by.s);
+        if (!_verifyP256(digest, by.r, by.s, x, y)) revert BadSignature(digest, by.r, by.s);
+    }
+
+    function _register(Registration memory r, uint64 anchored, bool possessed) private returns (bytes32 kid) {
+        if (!_isP256Point(r.x, r.y)) revert KeyOffCurve(r.x, r.y);
+        kid = CoseKey.thumbprint(r.x, r.y);
+        if (_keys[r.logId][kid].status != Status.None) revert KeyExists(r.logId, kid);
+
+        _keys[r.logId][kid] = Key(r.from, OPEN, uint48(block.number), r.role, Status.Active);
+        emit KeyRegistered(r.logId, kid, r.role, r.x, r.y, r.from, r.evidence, anchored, possessed);
+    }
+
+    function _propose(Rotation calldata rotation, bytes32 oldKid, bytes32 newKid, bytes32 operator) private {
+        uint40 readyAt = uint40(block.timestamp) + VETO_WINDOW;
+        _pending[rotation.logId][oldKid] = Pending(newKid, rotation.evidence, readyAt);
+        emit RotationProposed(
+            rotation.logId, oldKid, newKid, rotation.newX, rotation.newY, rotation.evidence, operator, readyAt
+        );
+    }
+
+    /// @dev Old key active, new key unknown, no rotation under way, and an operator who is neither and counts now.
+    function _checkParties(bytes32 logId, bytes32 oldKid, bytes32 newKid, bytes32 operator, uint64 anchored)
+        private
+        view
+    {
+        if (oldKid == newKid || oldKid == operator || newKid == operator) {
+            revert NotThreeKeys(oldKid, newKid, operator);
+        }
+        Key storage old = _known(logId, oldKid);
+        if (old.status != Status.Active) revert WrongStatus(oldKid, old.status);
+        if (_keys[logId][newKid].status != Status.None) revert KeyExists(logId, newKid);
+        if (_pending[logId][oldKid].newKid != 0) revert RotationPending(oldKid, _pending[logId][oldKid].newKid);
+        Key storage key = _known(logId, operator);
+        if (key.role != Role.Operator || !isValidAt(operator, logId, anchored)) {
+            revert NotAnOperator(operator, key.role, anchored);
+        }
+    }
+
+    function _rotationDigest(bytes32 tenant, Rotation calldata rotation, bytes32 oldKid, bytes32 newKid)
+        private
+        view
+        returns (bytes32)
+    {
+        return sha256(
+            abi.encodePacked(
+                abi.encodePacked("edgeseal/v1/key-rotation", bytes1(0), block.chainid, address(this), tenant),
+                abi.encodePacked(rotation.logId, oldKid, newKid),
+                abi.encodePacked(rotation.evidence, rotation.nonce, rotation.deadline)
+            )
+        );
+    }
+
+    function _notAfter(uint64 deadline) private view {
+        if (block.timestamp > deadline) revert Expired(deadline, block.timestamp);
     }
 
     function _changeAdmin(bytes32 tenant, Tenant storage t, address admin, bool byRoot) private {
@@ -229,9 +367,8 @@ abstract contract IdentityRegistryBase is IIdentityRegistry, P256Scheme {
         if (msg.sender != admin) revert NotTenantAdmin(tenant, msg.sender, admin);
     }
 
-    /// @dev Reverts unless the caller is the admin of the log's tenant; gives the log's anchored size.
-    function _authorize(bytes32 logId) private view returns (uint64 anchored) {
-        bytes32 tenant;
+    /// @dev Reverts unless the caller is the admin of the log's tenant; gives both the tenant and the log's anchored size.
+    function _authorize(bytes32 logId) private view returns (bytes32 tenant, uint64 anchored) {
         (tenant, anchored) = fleetLog.authorityOf(logId);
         _onlyAdmin(tenant);
     }

@@ -13,7 +13,7 @@ import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 /// `manager.execute`, and who may call it for what is said here.
 /// @dev Promise: after construction this contract has no role. Every function of the four contracts that is not named
 /// below needs the timelock. `OPERATIONS` does the daily work, each call after `operationsDelay` (0: at once); `GUARDIAN`
-/// can suspend and revoke, at once, and nothing else: it can also cancel what OPERATIONS has scheduled. Proposers put
+/// can suspend, revoke and veto, at once, and nothing else: it can also cancel what OPERATIONS has scheduled. Proposers put
 /// operations into the timelock; anybody named executor (the zero address: anybody) carries them out after the wait;
 /// proposers may cancel. The timelock administers itself. Trust: the audited code of OpenZeppelin Contracts 5.7.0. The
 /// tenant's root key stands above all of this: IdentityRegistry.recoverAdmin.
@@ -78,13 +78,15 @@ contract TenantAdmin {
     /// @dev What is not assigned here is left to the manager's administrator, the timelock: opening a log, the gateway
     /// key, policies, scopes, who the admin is.
     function _assign(Targets memory targets) private {
-        bytes4[] memory one = new bytes4[](2);
+        bytes4[] memory one = new bytes4[](3);
         one[0] = IIdentityRegistry.suspendKey.selector;
         one[1] = IIdentityRegistry.revokeKey.selector;
+        one[2] = IIdentityRegistry.vetoRotation.selector;
         manager.setTargetFunctionRole(address(targets.registry), one, GUARDIAN);
-        one = new bytes4[](2);
+        one = new bytes4[](3);
         one[0] = IIdentityRegistry.registerKey.selector;
-        one[1] = IIdentityRegistry.acceptAdmin.selector;
+        one[1] = IIdentityRegistry.registerKeyWithProof.selector;
+        one[2] = IIdentityRegistry.acceptAdmin.selector;
         manager.setTargetFunctionRole(address(targets.registry), one, OPERATIONS);
         one = new bytes4[](2);
         one[0] = IModelRegistry.revoke.selector;

@@ -254,8 +254,8 @@ contract KeyTest is TestBase {
         assertEq(logs[0].topics[3], bytes32(uint256(5)), "auditor");
         assertEq(
             keccak256(logs[0].data),
-            keccak256(abi.encode(x, y, uint64(700), EVIDENCE, ANCHORED)),
-            "x, y, from, evidence, anchored"
+            keccak256(abi.encode(x, y, uint64(700), EVIDENCE, ANCHORED, false)),
+            "x, y, from, evidence, anchored, without possession"
         );
     }
 

@@ -12,7 +12,7 @@ from edgeseal.adapters.evm import BoundContract, Contract, EvmClient, Reverted
 from edgeseal.adapters.pkcs11 import Pkcs11Signer
 from edgeseal.commitment import domain
 from edgeseal.cose import PublicKey
-from edgeseal.errors import UsageError
+from edgeseal.errors import Unavailable, UsageError
 from edgeseal.network import NetworkProfile
 from edgeseal.pack import fleet_log_id
 
@@ -24,6 +24,8 @@ ROLES: Final = ("device", "operator", "gateway", "publisher", "approver", "audit
 REASONS: Final = ("compromised", "retired", "lost", "superseded")
 """Reason classes of a revocation, in the order of the registry's enum."""
 
+_POSSESSION_S: Final = 3_600
+"""How long a key's signature under its registration may be brought, in seconds of the chain's clock."""
 _REVOKED: Final = 3
 """``Status.Revoked`` of the registry."""
 
@@ -45,17 +47,40 @@ class Registry:
         size: int = self._log.call("head", self.network.fleet_log)[0]
         return size
 
-    def register(self, key: PublicKey, role: str, evidence: bytes) -> None:
+    def register(self, key: PublicKey, role: str, evidence: bytes, holder: Pkcs11Signer | None = None) -> None:
         """Register ``key`` with ``role``, valid from the anchored size on; nothing if it is registered already.
 
-        ``evidence`` is the 32-byte digest of what was shown for it; zero bytes for none.
-        Raises Reverted, UsageError, Unavailable.
+        ``evidence`` is the 32-byte digest of what was shown for it; zero bytes for none. ``holder``, where the key is
+        at hand, signs its own registration; without it that somebody holds the key is the admin's word, and the event
+        on chain says so. Raises Reverted, UsageError, Unavailable.
         """
         if self._known(key.kid) is not None:
+            return
+        if holder is not None:
+            self._register_proved(role, evidence, holder)
             return
         self._send(
             f"register {role} {key.kid.hex()[:16]}…", "registerKey",
             self.network.fleet_log, ROLES.index(role), key.x, key.y, self.anchored_size(), evidence,
+        )  # fmt: skip
+
+    def _register_proved(self, role: str, evidence: bytes, holder: Pkcs11Signer) -> None:
+        key, network = holder.public_key, self.network
+        newest = self._registry.client.header("latest")
+        if newest is None:
+            raise Unavailable("rpc_answer", "the node names no newest block")
+        start, number, nonce = self.anchored_size(), ROLES.index(role), secrets.token_bytes(32)
+        deadline = newest.timestamp + _POSSESSION_S
+        digest = sha256(
+            domain("key-possession") + network.chain_id.to_bytes(32, "big") + network.identity_registry
+            + network.tenant_root.kid + network.fleet_log + bytes([number]) + start.to_bytes(8, "big")
+            + evidence + nonce + deadline.to_bytes(8, "big")
+        ).digest()  # fmt: skip
+        signature = holder.sign_digest(digest)
+        registration = (network.fleet_log, number, key.x, key.y, start, evidence, nonce, deadline)
+        self._send(
+            f"register {role} {key.kid.hex()[:16]}…", "registerKeyWithProof",
+            registration, (signature[:32], signature[32:]),
         )  # fmt: skip
 
     def revoke(self, kid: bytes, until: int | None, reason: str) -> int:
@@ -123,7 +148,8 @@ def deploy(home: Home, *, rpc: str, kind: str, gateway: PublicKey, say: Say) -> 
     home.network_file.write_bytes(network.encode())
     known = Registry(home, network, say)
     known.register(gateway, "gateway", bytes(32))
-    known.register(home.operator().public_key, "operator", bytes(32))
+    operator = home.operator()
+    known.register(operator.public_key, "operator", bytes(32), operator)
     return network
 
 

@@ -10,8 +10,8 @@ import {IFleetLog} from "./IFleetLog.sol";
 /// @dev Promise: what was registered, suspended, reinstated or revoked, and at which anchored size, stays readable; a
 /// revocation can only be narrowed; no change reaches positions that were not anchored when it was made, except that
 /// `from` may lie anywhere (each event shows the anchored size at which it was made, so a key registered late is seen to
-/// be). Trust: the admin, for whom a key belongs to (no proof of possession of registered keys is taken here); the root
-/// key, which can replace the admin. Entries cost two storage slots; x, y and evidence are in the events, and each event
+/// be). Trust: the admin, for whom a key belongs to, and that somebody holds it where it was registered without proof of
+/// possession (the event says which); the root key, which can replace the admin. Entries cost two storage slots; x, y and evidence are in the events, and each event
 /// names the block of the previous one for that key, so a history can be walked without an index.
 interface IIdentityRegistry {
     /// @notice What a key signs.
@@ -40,6 +40,44 @@ interface IIdentityRegistry {
         Revoked
     }
 
+    /// @notice An ES256 signature.
+    struct Signature {
+        bytes32 r;
+        bytes32 s;
+    }
+
+    /// @notice What a key signs to be registered.
+    /// @param logId Fleet log whose positions are meant.
+    /// @param role What it signs.
+    /// @param x First coordinate.
+    /// @param y Second coordinate.
+    /// @param from First position at which it is valid.
+    /// @param evidence Digest of the evidence it is registered on, zero if none.
+    /// @param nonce Any 32 bytes: the admin's challenge to whoever holds the key.
+    /// @param deadline Unix seconds after which the signature is not taken.
+    struct Registration {
+        bytes32 logId;
+        Role role;
+        bytes32 x;
+        bytes32 y;
+        uint64 from;
+        bytes32 evidence;
+        bytes32 nonce;
+        uint64 deadline;
+    }
+
+    /// @notice What old key, new key and an operator sign to put one key in another's place.
+    struct Rotation {
+        bytes32 logId;
+        bytes32 oldX;
+        bytes32 oldY;
+        bytes32 newX;
+        bytes32 newY;
+        bytes32 evidence;
+        bytes32 nonce;
+        uint64 deadline;
+    }
+
     /// @notice A tenant was opened.
     /// @param tenant Thumbprint of the tenant root key.
     /// @param admin Address that acts for the tenant.
@@ -66,6 +104,7 @@ interface IIdentityRegistry {
     /// @param from First position at which it is valid.
     /// @param evidence Digest of the evidence it was registered on (an enrolment, an attestation), zero if none.
     /// @param anchored Anchored size of the log when it was registered.
+    /// @param possessed Whether the key signed its registration; false: that somebody holds it is the admin's word.
     event KeyRegistered(
         bytes32 indexed logId,
         bytes32 indexed kid,
@@ -74,8 +113,30 @@ interface IIdentityRegistry {
         bytes32 y,
         uint64 from,
         bytes32 evidence,
-        uint64 anchored
+        uint64 anchored,
+        bool possessed
     );
+
+    /// @notice A key is to take another's place from `readyAt` (Unix seconds) on, unless the admin vetoes it before.
+    /// @param oldKid Thumbprint of the key in force.
+    /// @param newKid Thumbprint of the new one, (x, y).
+    /// @param operator Thumbprint of the operator's key that agreed.
+    event RotationProposed(
+        bytes32 indexed logId,
+        bytes32 indexed oldKid,
+        bytes32 indexed newKid,
+        bytes32 x,
+        bytes32 y,
+        bytes32 evidence,
+        bytes32 operator,
+        uint64 readyAt
+    );
+
+    /// @notice A rotation will not take place.
+    event RotationVetoed(bytes32 indexed logId, bytes32 indexed oldKid, bytes32 indexed newKid);
+
+    /// @notice A key took another's place: beside `KeyRevoked` of the old and `KeyRegistered` of the new one.
+    event KeyRotated(bytes32 indexed logId, bytes32 indexed oldKid, bytes32 indexed newKid);
 
     /// @notice A key is invalid from position `until` on, until it is reinstated.
     /// @param anchored Anchored size of the log at the suspension: its own position.
@@ -127,6 +188,20 @@ interface IIdentityRegistry {
     error UntilNotLower(uint64 until, uint64 current);
     /// @notice A reinstatement cannot reach back below what is anchored.
     error FromBelowAnchored(uint64 from, uint64 anchored);
+    /// @notice The signature was meant to be brought by `deadline` (Unix seconds, inclusive).
+    error Expired(uint64 deadline, uint256 time);
+    /// @notice Old key, new key and operator are three.
+    error NotThreeKeys(bytes32 oldKid, bytes32 newKid, bytes32 operator);
+    /// @notice The key that agreed is no operator whose signatures count now.
+    error NotAnOperator(bytes32 kid, Role role, uint64 anchored);
+    /// @notice This rotation was proposed before: its signatures are used up.
+    error RotationUsed(bytes32 digest);
+    /// @notice A rotation of this key is under way.
+    error RotationPending(bytes32 oldKid, bytes32 newKid);
+    /// @notice No rotation of this key to that one is under way.
+    error NoRotation(bytes32 oldKid, bytes32 newKid);
+    /// @notice The veto window is open until `readyAt`.
+    error VetoWindowOpen(uint64 readyAt, uint256 time);
     /// @notice The key was reinstated as often as one may be.
     error TooManyIntervals(bytes32 kid, uint256 limit);
 
@@ -178,6 +253,48 @@ interface IIdentityRegistry {
     /// Does not change a log's gateway key: for that call `IFleetLog.setGatewayKey` too.
     /// @param until In the past or now: at most the anchored size. Below the key's `from`, it was never valid.
     function revokeKey(bytes32 logId, bytes32 kid, uint64 until, Reason reason) external;
+
+    /// @notice As `registerKey`, with the key's own signature. Only the admin.
+    /// @dev Signed message (ES256): "edgeseal/v1/key-possession" 00, chain id (32), this contract (20), tenant, log id,
+    /// role (1), from (8), evidence, nonce, deadline (8). It is used up by registering: a key is registered once in a log.
+    function registerKeyWithProof(Registration calldata registration, Signature calldata possession)
+        external
+        returns (bytes32 kid);
+
+    /// @notice Proposes that a new key takes an active key's place. Callable by anyone who brings three signatures.
+    /// @dev Whoever stole the old key holds the first two signatures; so an operator signs as well, and the admin has
+    /// `VETO_WINDOW` seconds. Signed message, the same for all three: "edgeseal/v1/key-rotation" 00, chain id (32), this
+    /// contract (20), tenant, log id, old kid, new kid, evidence, nonce, deadline (8). It can be brought once.
+    /// @param byOld Signature of the old key.
+    /// @param byNew Signature of the new key.
+    /// @param operatorX First coordinate of the key of an operator whose signatures count now.
+    /// @param operatorY Second coordinate.
+    /// @param byOperator The operator's signature.
+    function proposeRotation(
+        Rotation calldata rotation,
+        Signature calldata byOld,
+        Signature calldata byNew,
+        bytes32 operatorX,
+        bytes32 operatorY,
+        Signature calldata byOperator
+    ) external;
+
+    /// @notice Stops a rotation. Only the admin.
+    function vetoRotation(bytes32 logId, bytes32 oldKid) external;
+
+    /// @notice Carries a rotation out once the veto window is over. Callable by anyone.
+    /// @dev The old key must still be active: suspending or revoking it stops the rotation as well. The old key is revoked
+    /// (Superseded) and the new one registered in its role, both at the anchored size. A log's gateway key changes by
+    /// `IFleetLog.setGatewayKey` alone.
+    /// @param x First coordinate of the new key.
+    /// @param y Second coordinate of the new key.
+    function finishRotation(bytes32 logId, bytes32 oldKid, bytes32 x, bytes32 y) external returns (bytes32 newKid);
+
+    /// @notice The rotation of a key under way: its new key, and from when on it may be finished (zeros: none).
+    function rotationOf(bytes32 logId, bytes32 oldKid) external view returns (bytes32 newKid, uint64 readyAt);
+
+    /// @notice Seconds in which the admin may veto a rotation.
+    function VETO_WINDOW() external view returns (uint40);
 
     /// @notice Whether signatures of `kid` count at `position` of the log, as the registry stands now.
     /// @dev Never reverts: an unknown key or log gives false. The role is the caller's to compare, see `keyOf`.
