@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from edgeseal.adapters.evm import Contract, Rejected
+from edgeseal.bundle import Bundle
+from edgeseal.container import MemorySource
 from edgeseal.errors import Unavailable
 from edgeseal.trust import ChainTrust, Trust
 from edgeseal.verify import verify
 from edgeseal_console.investigate.chaincheck import intervals, read_chain
+from edgeseal_console.investigate.verify import keys_to_ask
 from tests.world import CHAIN, CODE, CONTRACT, REGISTRY, Device, World, simple
 
 FLEET, KEYS = Contract("FleetLog"), Contract("IdentityRegistry")
@@ -106,6 +109,20 @@ def test_on_an_operators_chain_it_is_attested() -> None:
     assert set(answers(nodes, told(nodes[0].world, endpoints=(A,), kind="operator"), *CHAIN_QUESTIONS).values()) == {
         ("ok", "ATTESTED")
     }
+
+
+@pytest.mark.parametrize("other", ["http://a.example:8546", "http://user@a.example:8545", "http://A.example.:8545"])
+def test_two_names_of_one_host_are_one_endpoint(other: str) -> None:
+    world, device = simple()
+    view = asked([Node(A, world, device), Node(other, world, device)], world.trust())
+    assert (view.state, view.problems[0][0]) == (None, "rpc_not_believed")
+
+
+def test_the_registry_is_asked_about_keys_whose_files_were_left_out() -> None:
+    world, device = simple()
+    files = {name: data for name, data in world.files().items() if not name.startswith("keys/")}
+    kids = keys_to_ask(Bundle(MemorySource(files)))
+    assert {device.key.kid, world.operator.kid, world.gateway.kid} <= set(kids)
 
 
 def test_two_independent_endpoints_that_agree_are_believed() -> None:

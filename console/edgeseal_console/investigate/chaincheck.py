@@ -77,7 +77,7 @@ def read_chain(
     named = [url for url in urls if url in chain.endpoints]
     if named:
         return _agreed(trust, [connect(url) for url in named], kids, blocks, "named in the trust file")
-    hosts = {urlsplit(url).netloc.lower(): url for url in reversed(urls)}
+    hosts = {(urlsplit(url).hostname or "").rstrip("."): url for url in reversed(urls)}  # a port makes no other host
     if len(hosts) < 2:
         return _nothing(
             "rpc_not_believed",

@@ -9,8 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from edgeseal import statements
 from edgeseal.bundle import Bundle
-from edgeseal.errors import FormatError, UsageError
+from edgeseal.errors import EvidenceError, FormatError, UsageError
+from edgeseal.statements.enrolment import Enrolment
+from edgeseal.statements.keyset import Keyset
 from edgeseal.trust import Trust
 from edgeseal.verify import QUESTIONS, ChainView, Reexecution, Verdict, refused, verify
 from edgeseal_console.investigate.escape import safe
@@ -115,5 +118,23 @@ def _chain(bundle: Bundle, trust: Trust | None, rpc: Sequence[str]) -> ChainView
         return None
     from edgeseal_console.investigate.chaincheck import read_chain  # loads web3: only when a chain is asked
 
-    kids = [key.kid for key in bundle.public_keys()]
-    return read_chain(trust, rpc, kids, [anchor.block for anchor in bundle.anchors()])
+    return read_chain(trust, rpc, keys_to_ask(bundle), [anchor.block for anchor in bundle.anchors()])
+
+
+def keys_to_ask(bundle: Bundle) -> list[bytes]:
+    """Return the kids that the registry is asked about: those in ``keys/``, and whoever keysets and enrolments name.
+
+    Whoever made the bundle can leave a file of ``keys/`` out, and the registry's word on that key with it; a keyset
+    left out is noticed. Raises what Bundle raises.
+    """
+    found: list[bytes] = []
+    for _, raw in bundle.statements():
+        try:
+            content = statements.decode(raw).content
+        except EvidenceError:
+            continue  # the verifier says what is wrong with it
+        if isinstance(content, Keyset):
+            found += [member.key.kid for member in content.members]
+        elif isinstance(content, Enrolment):
+            found.append(content.key.kid)
+    return list(dict.fromkeys([*found, *(key.kid for key in bundle.public_keys())]))
