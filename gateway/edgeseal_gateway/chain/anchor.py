@@ -9,7 +9,7 @@ from edgeseal import cose
 from edgeseal.adapters.evm import Contract, EvmClient, TxReceipt
 from edgeseal.bundle import AnchorEvidence
 from edgeseal.errors import EvidenceError, InvariantBroken, Unavailable
-from edgeseal.evmproof import build_receipt_proof, verify_log
+from edgeseal.evmproof import Log, build_receipt_proof, verify_log
 from edgeseal.fleetlog_event import ANCHORED_TOPIC, Anchored, decode_anchored
 from edgeseal_gateway.store import fleetlog
 
@@ -57,6 +57,14 @@ def find_event(receipt: TxReceipt, contract: bytes, wanted: Meant) -> int | None
             except EvidenceError:
                 continue
     return None
+
+
+def is_older(log: Log, size: int) -> bool:
+    """Tell whether a log is the event of an anchor smaller than ``size``: what came before it is smaller still."""
+    try:
+        return decode_anchored(log).size < size
+    except EvidenceError:
+        return False
 
 
 def evidence(client: EvmClient, chain_id: int, contract: bytes, receipt: TxReceipt, wanted: Meant) -> tuple[int, bytes]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from edgeseal.adapters.evm import BoundContract, Contract, EvmClient, Reverted, check_chain
 from edgeseal.errors import InvariantBroken, UsageError
 from edgeseal.network import NetworkProfile
+from edgeseal_gateway.chain import history
 from edgeseal_gateway.store import guard, orders
 from edgeseal_gateway.store.database import Database, get_meta, put_meta
 
@@ -95,7 +96,10 @@ class Mirror:
 
     def _changes(self, kept: bytes | None, newest: int) -> list[tuple[bytes, str, int | None]]:
         """Return (kid, role, until) of keys that ended since the last look, until None for those that came back."""
-        first = 0 if kept is None else max(0, int.from_bytes(kept, "big") - LOOK_BACK)
+        if kept is None:
+            first = history.opened_block(self._fleet, self._profile.fleet_log)
+        else:
+            first = max(0, int.from_bytes(kept, "big") - LOOK_BACK)
         contract, found = self._registry.contract, []
         names = {contract.event_topic(name): name for name in (*_ENDED, _BACK)}
         while first <= newest:

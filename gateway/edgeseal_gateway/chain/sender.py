@@ -12,12 +12,11 @@ from collections.abc import Callable
 from typing import Final
 
 from edgeseal import cose
-from edgeseal.adapters.evm import Account, Contract, EvmClient, Rejected, Transaction, TxReceipt
+from edgeseal.adapters.evm import Account, BoundContract, Contract, EvmClient, Rejected, Transaction, TxReceipt
 from edgeseal.errors import EdgesealError, InvariantBroken, UsageError
-from edgeseal.fleetlog_event import ANCHORED_TOPIC
 from edgeseal.network import NetworkProfile
 from edgeseal_gateway.chain import anchor as anchoring
-from edgeseal_gateway.chain import fees
+from edgeseal_gateway.chain import fees, history
 from edgeseal_gateway.chain.sendstate import Do, Mined, Seen, SendState
 from edgeseal_gateway.store import anchors, fleetlog
 from edgeseal_gateway.store.anchors import Anchor, Attempt
@@ -220,12 +219,13 @@ class Sender:
         """Take an anchor that somebody else brought to the chain: anybody may, the signature is ours."""
         with self._database.read() as connection:
             wanted = anchoring.meant(self._head(connection, size))
-        topics = [ANCHORED_TOPIC, self._profile.fleet_log]
-        found = self._client.logs([self._profile.fleet_log_contract], topics, 0, self._client.block_number())
-        for entry in found:
+        fleet = BoundContract(self._client, self._contract, self._profile.fleet_log_contract)
+        for entry in history.events(fleet, self._profile.fleet_log):
             receipt = self._client.receipt(entry.tx)
             if receipt is not None and anchoring.find_event(receipt, entry.log.address, wanted) is not None:
                 return self._finish(size, receipt)
+            if anchoring.is_older(entry.log, size):
+                break
         with self._database.write() as connection:
             anchors.drop(connection, size)
         return False

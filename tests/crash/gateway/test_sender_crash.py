@@ -18,6 +18,7 @@ from edgeseal.adapters.evm import Account, EvmClient, Transaction
 from edgeseal.errors import InvariantBroken, Unavailable
 from edgeseal.fleetlog_event import decode_anchored
 from edgeseal_console.demo.parts import Chain
+from edgeseal_gateway.chain import history
 from edgeseal_gateway.chain.anchor import call_data
 from edgeseal_gateway.chain.mirror import Mirror
 from edgeseal_gateway.chain.sender import Sender
@@ -232,6 +233,25 @@ def test_somebody_else_brought_our_head(anchored: Anchored) -> None:
     anchored.work()
     anchored.audit()
     assert anchored.wire.sent == []
+
+
+def test_the_logs_history_is_walked_back_to_its_opening(anchored: Anchored) -> None:
+    """Key changes, several anchors, blocks of other people's between them: found without a scan."""
+    opened = history.opened_block(anchored.network.fleet, anchored.profile.fleet_log)
+    anchored.work()
+    anchored.chain.call("anvil_mine", "0x5")
+    for name in ("one", "two"):
+        anchored.hand_in(anchored.tenant.enrolment(anchored.tenant.device_of(name)))
+        anchored.sequence()
+        anchored.work()
+    abi, log = anchored.network.fleet_abi, anchored.profile.fleet_log
+    other = Key(98).public
+    change = abi.encode("setGatewayKey", log, other.x, other.y)
+    anchored.network.operator.send(anchored.profile.fleet_log_contract, change)
+    topics = {abi.event_topic(name): name for name in ("Opened", "Anchored", "GatewayKeyChanged")}
+    found = list(history.events(anchored.network.fleet, log))
+    assert [topics[entry.log.topics[0]] for entry in found] == ["GatewayKeyChanged", *["Anchored"] * 3, "Opened"]
+    assert history.opened_block(anchored.network.fleet, log) == opened == found[-1].block_number
 
 
 def test_somebody_else_used_the_nonce(anchored: Anchored) -> None:
