@@ -119,7 +119,10 @@ class StorageConfig:
 class ModelConfig:
     """The model: the package to start with (or none), where others lie or are fetched to, and the runtime's settings.
 
-    ``runtime`` null takes the family that is installed; ``delegate`` is the path of an external delegate's library.
+    ``runtime`` null takes the family that is installed; ``delegate`` is the path of an external delegate's library. The
+    active package's files are hashed again when they change and every ``rehash_s``; where they are not what was
+    activated a ``tamper`` record says so, and the agent goes on with the model in memory (``continue``) or ends
+    (``stop``).
     """
 
     package: Path | None
@@ -129,6 +132,8 @@ class ModelConfig:
     resolver: str
     delegate: Path | None
     threads: int
+    on_tamper: str = "continue"
+    rehash_s: int = 3_600
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +300,8 @@ def _model(section: strictyaml.Section, base: Path, state_dir: Path) -> ModelCon
         resolver=section.text("resolver", "auto|builtin|reference", "auto"),
         delegate=_maybe_path(section, "delegate", base),
         threads=section.integer("threads", 1, 64, 1),
+        on_tamper=section.text("on_tamper", "continue|stop", "continue"),
+        rehash_s=section.integer("rehash_s", 1, 604_800, 3_600),
     )
     section.done()
     return model

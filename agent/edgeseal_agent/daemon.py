@@ -35,6 +35,7 @@ from edgeseal_agent.inference import Engine, InferenceRecorder
 from edgeseal_agent.intake import Intake
 from edgeseal_agent.journal import Journal
 from edgeseal_agent.listsource import ListSource
+from edgeseal_agent.modelwatch import ModelWatch
 from edgeseal_agent.notify import Notifier
 from edgeseal_agent.sealer import Sealer, Signer
 from edgeseal_agent.sealing import SealPolicy
@@ -121,6 +122,7 @@ class Daemon:
             store, self._journal, self._guard, self._clock.wall_ms, config.storage.body_retention_days
         )
         self._engine = Engine()
+        self._model_watch = ModelWatch(config.model, self._journal, self._active_model)
         self._uplink: Uplink | None = None
         self._commands: Commands | None = None
         self._intake: Intake | None = None
@@ -168,6 +170,7 @@ class Daemon:
     def _keep_house(self) -> None:
         """Take up what people ask for, and make room; a journal that has stopped is named by the next look at parts."""
         with suppress(Unavailable):
+            self._model_watch.look(time.monotonic())
             incidents.take_up(self._config.state_dir, self._store, self._journal)
             while (done := self._thinning.step()) == "stripped":
                 continue
@@ -175,6 +178,10 @@ class Daemon:
                 # Where nothing is left to take, inputs go on until the guard stops the agent and says why.
                 waits = done is not None and self._guard.is_pressed()
                 (self._intake.room.clear if waits else self._intake.room.set)()
+
+    def _active_model(self) -> bytes | None:
+        package = self._engine.package
+        return None if package is None or not self._loaded.is_set() else package.digest
 
     def _is_idle(self) -> bool:
         return self._loaded.is_set() and (self._intake is None or self._intake.idle.is_set())

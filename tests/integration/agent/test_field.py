@@ -1,0 +1,56 @@
+"""What happens to a device in the field, to the real process: a swapped model, an incident while it runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from edgeseal.record import decode_body
+from edgeseal_agent.store import Store
+from tests.agentrig import AgentRig, wait
+
+
+def bodies(rig: AgentRig, kind: str) -> list[dict[str, Any]]:
+    reader = Store(rig.folder / "state" / "journal.db").reader()
+    rows = reader.execute("SELECT body FROM records WHERE kind = ? ORDER BY seq", (kind,)).fetchall()
+    reader.close()
+    return [decode_body(kind, body) for (body,) in rows]
+
+
+def test_a_swapped_model_file_ends_the_run_and_is_not_used_again(rig: AgentRig) -> None:
+    text = rig.config.read_text()
+    rig.config.write_text(text.replace("/package}", "/package, on_tamper: stop}"))
+    rig.drop(5)
+    rig.start()
+    wait(lambda: rig.done() == 5)
+    (model,) = (rig.folder / "state" / "packages").rglob("*.tflite")
+    content = model.read_bytes()
+    model.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    rig.wait_end(1)
+    assert "model_tampered" in rig.said()
+    (tamper,) = bodies(rig, "tamper")
+    assert tamper["what"] == "model.package" and "now hash to" in tamper["detail"]
+    assert rig.status()["unsealed"] == 0
+    rig.drop(5, "later")
+    rig.start()
+    wait(lambda: bodies(rig, "model.rejected"))
+    rig.stop()
+    assert rig.done() == 5, "no inference with a model that is not what was activated"
+
+
+def test_an_incident_while_it_runs(rig: AgentRig, tmp_path: Path) -> None:
+    rig.drop(30)
+    rig.start()
+    wait(lambda: rig.done() == 30)
+    opened = json.loads(rig.run("incident", "--open", "the arm hit the fence", "--before", "10", "--json"))
+    assert opened["to"] is None and opened["from"] > 0
+    rig.drop(5, "later")
+    wait(lambda: rig.done() == 35)
+    closed = json.loads(rig.run("incident", "--close", opened["id"], "--why", "a loose bolt", "--json"))
+    assert closed["from"] == opened["from"] < closed["to"]
+    rig.stop()
+    assert rig.status()["incidents"] == [{"id": opened["id"], "from": closed["from"], "to": closed["to"]}]
+    assert [body["why"] for body in bodies(rig, "incident")] == ["the arm hit the fence", "a loose bolt"]
+    assert "records from" in rig.run("status")
+    assert "incident_unknown" in rig.run("incident", "--close", "00" * 16, code=1)
