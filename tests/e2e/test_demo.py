@@ -178,6 +178,12 @@ def package_digest(folder: Path) -> str:
     return parse_package(read_package(folder / "my-package")).digest.hex()
 
 
+def test_a_second_demo_keeps_out_of_a_folder_in_use(kept: Demo) -> None:
+    second = [str(BIN / "edgeseal"), "demo", "--out", str(kept.out)]
+    done = subprocess.run(second, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 1 and "demo_running" in done.stderr
+
+
 @pytest.mark.timeout(600)
 def test_ctrl_c_ends_a_kept_demo(kept: Demo) -> None:
     """Last of the module: it stops the fleet the others use."""

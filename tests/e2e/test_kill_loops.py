@@ -36,9 +36,12 @@ ASKED = (
         pytest.param(50, marks=[pytest.mark.soak, pytest.mark.timeout(3600)]),
     ],
 )
-def test_kill_loops(fleet: Fleet, images: list[Path], tmp_path: Path, kills: int) -> None:
+def test_kill_loops(
+    fleet: Fleet, images: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], kills: int
+) -> None:
     seed = int(os.environ.get(SEED) or random.SystemRandom().randrange(2**32))
-    print(f"{SEED}={seed}", flush=True)
+    with capsys.disabled():
+        print(f"\nkill loops: {SEED}={seed}", flush=True)
     chance = random.Random(seed)
     devices: list[Device] = []
     agents: list[AckedAgent] = []

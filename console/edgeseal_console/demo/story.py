@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -9,6 +10,8 @@ import signal
 import sys
 import time
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -73,16 +76,32 @@ def tell(out: Path, *, inferences: int, keep: bool, rpc: str | None, account_key
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it otherwise
     out.mkdir(parents=True, exist_ok=True)
-    work = out.resolve() / "work"
-    shutil.rmtree(work, ignore_errors=True)
-    narrator = Narrator()
-    print("edgeseal: two devices, one gateway, one chain; every part real, all of it on this machine.")
-    with Fleet(work, narrator.say, rpc=rpc, account_key=account_key, show=narrator.show) as fleet:
-        summary = _Demo(fleet, narrator, out.resolve(), inferences).tell()
-        if keep:
-            _keep(fleet, narrator, out)
-    _close(out, work, summary, narrator)
+    with _alone(out):
+        work = out.resolve() / "work"
+        shutil.rmtree(work, ignore_errors=True)
+        narrator = Narrator()
+        print("edgeseal: two devices, one gateway, one chain; every part real, all of it on this machine.")
+        with Fleet(work, narrator.say, rpc=rpc, account_key=account_key, show=narrator.show) as fleet:
+            summary = _Demo(fleet, narrator, out.resolve(), inferences).tell()
+            if keep:
+                _keep(fleet, narrator, out)
+        _close(out, work, summary, narrator)
     return 0 if summary["ok"] else 2
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keep other demos out of ``out``: they would clear away what this one runs on. Raises UsageError
+    ``demo_running``.
+    """
+    with (out / ".lock").open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(
+                "demo_running", f"another demo runs in {out}", "stop it, or choose another folder with --out"
+            ) from None
+        yield
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
