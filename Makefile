@@ -1,7 +1,7 @@
 # `make demo` shows the system working; `make test` checks everything. Both set up what they need first.
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/contracts/node_modules/.bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit soak bench contracts vectors fuzz lock clean
+.PHONY: help demo test check unit soak bench contracts vectors fuzz deb lock clean
 
 help:      ## this list
 	@sed -n 's/^\([a-z]*\):  *## /make \1\t/p' Makefile
@@ -32,6 +32,9 @@ contracts: ## build, test and export the contracts: ABI, bytecode, gas
 
 vectors:   ## write tests/vectors anew (a released version's never change)
 	@scripts/setup dev && python -m tests.vectors.generate
+
+deb:       ## dist/edgeseal-agent_*.deb for Debian 12 (ARCH=arm64: assembled, not run)
+	@scripts/setup dev && scripts/deb $(ARCH)
 
 lock:      ## write requirements/*.lock anew from pyproject.toml (UPGRADE=1 takes newer releases)
 	@scripts/setup dev && scripts/lock $(if $(UPGRADE),--upgrade)

@@ -1,0 +1,66 @@
+"""The Debian package: built, unpacked beside nothing else of ours, and an inference sealed by what was in it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from edgeseal_console.demo.parts import CHECKOUT
+from tests.agentrig import MODEL
+from tests.fleetside import FleetSide, make_pack
+
+SYSTEM_PYTHON = Path("/usr/bin/python3")
+
+
+def is_debian_12() -> bool:
+    if not (shutil.which("dpkg-deb") and SYSTEM_PYTHON.exists()):
+        return False
+    version = subprocess.run([str(SYSTEM_PYTHON), "--version"], capture_output=True, text=True, check=False).stdout
+    return version.startswith("Python 3.11.")
+
+
+def run(*words: str | Path) -> str:
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.skipif(not is_debian_12(), reason="no dpkg and Python of Debian 12 on this machine")
+def test_the_package_seals_an_inference(tmp_path: Path) -> None:
+    package = CHECKOUT / run(CHECKOUT / "scripts" / "deb").split()[-1]
+    control = run("dpkg-deb", "--field", package)
+    assert "Package: edgeseal-agent\n" in control and "Depends: python3 (>= 3.11)" in control
+    root = tmp_path / "root"
+    run("dpkg-deb", "--extract", package, root)
+    for place in ("usr/lib/systemd/system/edgeseal-agent.service", "usr/lib/sysusers.d/edgeseal.conf",
+                  "usr/share/edgeseal/firmware-config/provision-tpm.sh"):  # fmt: skip
+        assert (root / place).is_file()
+    assert not list(root.rglob("edgeseal_gateway")) and not list(root.rglob("web3"))
+    scripts = tmp_path / "scripts"
+    run("dpkg-deb", "--control", package, scripts)
+    for name in ("postinst", "prerm"):
+        run("sh", "-n", scripts / name)
+
+    device = tmp_path / "device"
+    device.mkdir()
+    (device / "pack.cbor").write_bytes(make_pack(FleetSide().world))
+    with zipfile.ZipFile(MODEL / "held-out.zip") as archive:
+        entry = next(name for name in archive.namelist() if name.endswith(".png"))
+        (device / "digit.png").write_bytes(archive.read(entry))
+    (device / "inputs.txt").write_text("digit.png\n")
+    config = device / "agent.yaml"
+    config.write_text(
+        "schema: edgeseal-agent/1\nname: cam-1\nstate_dir: state\nprovisioning: pack.cbor\n"
+        f"key: {{token: device, label: device, create: true}}\nmodel: {{package: {MODEL / 'package'}}}\n"
+    )
+    agent = root / "usr/bin/edgeseal-agent"
+    run(agent, "init", "--config", config)
+    run(agent, "run", "--config", config, "--list", device / "inputs.txt", "--once")
+    status = json.loads(run(agent, "status", "--config", config, "--json"))
+    assert status["unsealed"] == 0 and status["records"] >= 6
+    run(agent, "export", "--config", config, "--out", device / "export.zip")
