@@ -106,7 +106,8 @@ class Daemon:
         self._secret = identity.read_secret(config.state_dir)
         self._begun = recovery.begin(store)
         self._clock = DeviceClock(config.clock)
-        self._guard = DiskGuard(store, config.storage, self._on_drop)
+        self._intake: Intake | None = None
+        self._guard = DiskGuard(store, config.storage, self._on_drop, self._on_pressed)
         self._guard.check()
         self._sealer = Sealer(store, signer or identity.open_signer(config.key, self._identity.key), self._on_sealed)
         self._journal = Journal(
@@ -125,7 +126,6 @@ class Daemon:
         self._model_watch = ModelWatch(config.model, self._journal, self._active_model)
         self._uplink: Uplink | None = None
         self._commands: Commands | None = None
-        self._intake: Intake | None = None
         self._link: Any = None
         self._loading: threading.Thread | None = None
         self._loaded = threading.Event()
@@ -307,6 +307,11 @@ class Daemon:
         detail = "storage.quota_mb is reached: inputs and openings are no longer kept"
         logger.warning(detail)
         self._journal.submit("gap", {"what": "inputs", "count": 0, "detail": detail})
+
+    def _on_pressed(self) -> None:
+        """Let inputs wait; the next tick that finds room, or nothing left to make it of, lets them on."""
+        if self._intake is not None:
+            self._intake.room.clear()
 
     def _heartbeat(self) -> dict[str, int]:
         acknowledged = self._uplink.status()["acknowledged"] if self._uplink is not None else 0

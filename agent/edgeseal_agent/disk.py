@@ -23,11 +23,18 @@ INTERVAL_NS: Final = 100_000_000
 class DiskGuard:
     """Checks free space and quota. ``keeps_inputs`` turns False when the quota says to go on without inputs.
 
-    ``on_drop`` is called once when that happens.
+    ``on_drop`` is called once when that happens, ``on_pressed`` at each look at a disk that inputs should wait for.
     """
 
-    def __init__(self, store: Store, config: StorageConfig, on_drop: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        config: StorageConfig,
+        on_drop: Callable[[], None] | None = None,
+        on_pressed: Callable[[], None] | None = None,
+    ) -> None:
         self._store = store
+        self._on_pressed = on_pressed
         self._config = config
         self._on_drop = on_drop
         self._next_ns = 0
@@ -58,6 +65,8 @@ class DiskGuard:
             )
         if self._is_near(THIN_SHARE):
             self._drop_inputs()
+        if self._on_pressed is not None and self.is_pressed():
+            self._on_pressed()
         used = self._used(self._config.quota_mb * MB)
         if used >= self._config.quota_mb * MB:
             self._full(used)
