@@ -6,6 +6,8 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from edgeseal import cbor, limits
 from edgeseal.record import decode_body
 from edgeseal_console.demo.fleet import Device, Fleet
@@ -40,6 +42,7 @@ def items(fleet: Fleet, device: Device) -> list[tuple[int, str, str | None]]:
                 found.append((form, kind, rest if form else None))
 
 
+@pytest.mark.timeout(900)
 def test_weeks_offline_in_small(fleet: Fleet, images: list[Path], tmp_path: Path) -> None:
     device = fleet.add_device(
         "hermit",

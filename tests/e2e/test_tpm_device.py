@@ -6,6 +6,8 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from edgeseal_console.demo.fleet import Fleet
 from tests.e2e import evidence
 from tests.e2e.load import PACKAGE, all_anchored
@@ -14,6 +16,7 @@ from tests.realparts.tpm import MAX_TRIES, Maker, SoftwareTpm, key_of
 BURST = 40
 
 
+@pytest.mark.timeout(900)
 def test_a_tpm_device_from_enrolment_to_anchored_evidence(
     fleet: Fleet, images: list[Path], software_tpm: SoftwareTpm, maker: Maker, tmp_path: Path
 ) -> None:

@@ -25,12 +25,13 @@ def is_debian_12() -> bool:
 
 
 def run(*words: str | Path) -> str:
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=800, check=False)
     assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
     return done.stdout
 
 
 @pytest.mark.skipif(not is_debian_12(), reason="no dpkg and Python of Debian 12 on this machine")
+@pytest.mark.timeout(900)
 def test_the_package_seals_an_inference(tmp_path: Path) -> None:
     package = CHECKOUT / run(CHECKOUT / "scripts" / "deb").split()[-1]
     control = run("dpkg-deb", "--field", package)
