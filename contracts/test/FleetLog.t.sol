@@ -457,7 +457,7 @@ contract FleetLogFirstHeadTest is TestBase {
 
 /// @notice Every pair of sizes 0 .. 64 through the contract, over real trees.
 contract FleetLogEveryPairTest is TestBase {
-    uint256 private constant SIZES = 64;
+    uint256 private immutable SIZES = vm.envOr("EDGESEAL_PAIRS", uint256(64));
 
     /// @dev Anchors m in a fresh log, then brings n: taken if and only if m < n and n >= 2.
     function test_EveryPair() public {

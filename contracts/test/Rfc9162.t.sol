@@ -17,7 +17,7 @@ contract Fold {
 }
 
 contract Rfc9162Test is TestBase {
-    uint256 private constant SIZES = 64;
+    uint256 private immutable SIZES = vm.envOr("EDGESEAL_PAIRS", uint256(64));
 
     Fold private lib;
     bytes32[] private leaves;

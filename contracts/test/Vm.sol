@@ -23,6 +23,7 @@ interface Vm {
     function deployCode(string calldata artifact, bytes calldata arguments) external returns (address);
     function getCode(string calldata artifact) external view returns (bytes memory);
     function envOr(string calldata name, bool value) external view returns (bool);
+    function envOr(string calldata name, uint256 value) external view returns (uint256);
     function etch(address target, bytes calldata code) external;
     function expectRevert(bytes calldata data) external;
     function getRecordedLogs() external returns (Log[] memory);

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import platform
+import re
 import shutil
+import subprocess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -52,6 +55,41 @@ def build() -> ModuleType:
 @pytest.mark.parametrize("step", ["format", "vectors", "osaka", "prague", "gas"])
 def test_step(build: ModuleType, step: str) -> None:
     assert build.main(["--check", step]) == 0
+
+
+@needs_forge
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("evm", ["osaka", "prague"])
+def test_long_runs(build: ModuleType, evm: str) -> None:
+    """Every pair of sizes to 130, and fuzz and invariants many times over."""
+    with build.alone():
+        build.forge(evm, "build")
+        build.forge(
+            evm, "test", EDGESEAL_PAIRS="130", FOUNDRY_GAS_LIMIT="9223372036854775807", FOUNDRY_FUZZ_RUNS="2000",
+            FOUNDRY_INVARIANT_RUNS="100", FOUNDRY_INVARIANT_DEPTH="150",
+        )  # fmt: skip
+
+
+@needs_forge
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_lines_and_branches_of_every_contract_are_covered(build: ModuleType) -> None:
+    skipped = [f"src/{name}.sol" for name in build.IMMUTABLES if (build.CONTRACTS / "src" / f"{name}Base.sol").exists()]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("FOUNDRY_")} | {
+        "EDGESEAL_COVERAGE": "1", "FOUNDRY_EVM_VERSION": "osaka",
+        "FOUNDRY_OUT": "out/coverage", "FOUNDRY_CACHE_PATH": "cache/coverage",
+    }  # fmt: skip
+    command = [str(build.forge_binary()), "coverage"]
+    for pattern in (*skipped, "*OpenZeppelinP256*"):
+        command += ["--skip", pattern]
+    with build.alone():
+        done = subprocess.run(command, cwd=build.CONTRACTS, env=env, capture_output=True, text=True, check=True)
+    rows = re.findall(r"\| (src/\S+) +\| *([\d.]+)% [^|]*\|[^|]*\| *([\d.]+)% \((\d+)/(\d+)\)", done.stdout)
+    assert len(rows) >= 14
+    for name, lines, branches, _, count in rows:
+        assert float(lines) >= 95, name
+        assert float(branches) >= 95 or count == "0", name
 
 
 @needs_forge
