@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 MAX_WAITING: Final = 64
 """Commands held back for a keyset or until the token signs again; the gateway sends what is dropped again."""
+SPOILT: Final = frozenset({"commitment_mismatch", "too_large"})
+"""What is wrong with an opening that travels beside a command, and not with the command."""
 LOGGED_SINGLY: Final = 16
 """Refusals recorded one by one before they are counted; one more is allowed each COUNT_EVERY_S."""
 COUNT_EVERY_S: Final = 60.0
@@ -142,22 +144,31 @@ class Commands:
         included = self._include(message)
         if digest in self._known:
             return
+        position = None if isinstance(included, Exception) else included.position
         try:
             command = authority.check_origin(self._beliefs.view, audience, message.command)
+        except KeysetMissing:
+            if len(self._waiting) < MAX_WAITING:
+                self._waiting[digest] = message
+            self._ask()
+            return
+        except EvidenceError as error:
+            # Not ours, or nobody's: its position says nothing about the commands that are ours.
+            self._refuse(message.command, digest, position, error, used=False)
+            return
+        try:
             if isinstance(included, Exception):
                 raise included
             order = authority.check_order(
                 audience, command, message.command, included, message.salt, message.args, self._wall_ms()
             )
-        except KeysetMissing:
-            if len(self._waiting) < MAX_WAITING:
-                self._waiting[digest] = message
-            self._ask()
         except ProofMissing:
             self._ask()
         except EvidenceError as error:
-            position = None if isinstance(included, Exception) else included.position
-            self._refuse(message.command, digest, position, error)
+            if isinstance(included, Exception) or error.code in SPOILT:
+                self._refuse_copy(message.command, digest, position, error)
+            else:
+                self._refuse(message.command, digest, position, error, used=included.position > self._taken)
         else:
             self._accept(order, message)
 
@@ -185,24 +196,24 @@ class Commands:
         logger.info("command %s at fleet position %d", command.action, position)
         self._todo.put(_Todo(seq, order.digest, command.id, command.action, message.args))
 
-    def _refuse(self, statement: bytes, digest: bytes, position: int | None, error: EvidenceError) -> None:
-        """Refuse for good: its position is used up, so that nothing that changes later can bring it back."""
-        try:
-            identifier: bytes | None = authority.decode_command(statement).id
-        except EvidenceError:
-            identifier = None
-        used = position is not None and position > self._taken
+    def _refuse_copy(self, statement: bytes, digest: bytes, position: int | None, error: EvidenceError) -> None:
+        """Refuse what no signature of the operator covers, receipt or opening: whoever carries a command can spoil it.
+        A good copy is still obeyed.
+        """
+        if self._refusals.record(_refusal(statement, digest, position, error), lambda connection, seq: None):
+            logger.warning("a copy of command %s refused: %s", digest.hex(), error)
+
+    def _refuse(
+        self, statement: bytes, digest: bytes, position: int | None, error: EvidenceError, *, used: bool
+    ) -> None:
+        """Refuse for good: nothing that changes later can bring it back. ``used``: its position is used up as well."""
 
         def also(connection: sqlite3.Connection, seq: int) -> None:
             connection.execute("INSERT INTO refusals VALUES (?, ?, 1)", (digest, error.code))
             if used:
                 set_meta(connection, "command_pos", int(position or 0))
 
-        fields = {
-            "id": identifier, "cmd": digest, "pos": position, "reason": error.code, "detail": error.message[:400],
-            "count": 1,
-        }  # fmt: skip
-        if self._refusals.record(fields, also):
+        if self._refusals.record(_refusal(statement, digest, position, error), also):
             logger.warning("command %s refused: %s", digest.hex(), error)
             self._known.add(digest)
             if used:
@@ -259,6 +270,18 @@ class Commands:
 
         self._journal.append("command.result", build, also)
         logger.info("command %s: %s", todo.action, "done" if outcome.ok else f"failed, {outcome.reason}")
+
+
+def _refusal(statement: bytes, digest: bytes, position: int | None, error: EvidenceError) -> dict[str, Any]:
+    """Return the fields of the ``command.refused`` record of one refusal."""
+    try:
+        identifier: bytes | None = authority.decode_command(statement).id
+    except EvidenceError:
+        identifier = None
+    return {
+        "id": identifier, "cmd": digest, "pos": position, "reason": error.code, "detail": error.message[:400],
+        "count": 1,
+    }  # fmt: skip
 
 
 class _Refusals:

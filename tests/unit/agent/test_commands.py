@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -137,6 +138,46 @@ def test_arguments_that_do_not_open_the_commitment_are_refused(agent: Agent, scr
     agent.uplink.connected()  # hello, and the gateway delivers
     wait(lambda: bodies(agent, "command.refused"))
     assert bodies(agent, "command.refused")[0]["reason"] == "commitment_mismatch" and script.asked == []
+
+
+def held_back(agent: Agent, text: str) -> tuple[Order, tuple[str, bytes]]:
+    """Order a ping that no hello brings; return it, and the message that delivers it to a device with its receipts."""
+    wait(lambda: agent.uplink.status()["acknowledged"] == agent.bench.rows("SELECT max(size) FROM heads")[0][0])
+    with agent.link.lock:
+        agent.bench.fleet.order(agent.log, "ping", {"text": text})
+        order = agent.bench.fleet.orders.pop()
+        return order, agent.bench.fleet.deliver(order)
+
+
+def let_go(agent: Agent, order: Order) -> None:
+    """Have the next hello answered with an order that was held back, and say hello."""
+    with agent.link.lock:
+        agent.bench.fleet.orders.append(order)
+    agent.uplink.connected()
+
+
+@pytest.mark.parametrize("part", ["args", "salt", "receipt"])
+def test_a_copy_that_was_spoilt_on_the_way_does_not_cost_the_command(agent: Agent, script: Script, part: str) -> None:
+    agent.start()
+    order, (topic, payload) = held_back(agent, "hi")
+    good = messages.decode(topics.parse(topic), payload)
+    assert isinstance(good, CommandMessage)
+    data = getattr(good, part)
+    agent.link.push(topic, replace(good, **{part: data[:-1] + bytes([data[-1] ^ 1])}).encode())
+    wait(lambda: bodies(agent, "command.refused"))
+    let_go(agent, order)
+    wait(lambda: script.asked == ["hi"])
+
+
+@pytest.mark.parametrize("audience", [bytes(32), "others"])
+def test_a_command_to_others_uses_up_no_position(agent: Agent, script: Script, audience: Any) -> None:
+    agent.start()
+    order, _ = held_back(agent, "mine")
+    refused = send(agent, "theirs", audience=audience)
+    wait(lambda: bodies(agent, "command.refused"))
+    assert bodies(agent, "command.refused")[0]["cmd"] == refused.digest
+    let_go(agent, order)
+    wait(lambda: script.asked == ["mine"])
 
 
 def test_a_group_it_belongs_to_is_an_audience(agent: Agent, script: Script) -> None:
