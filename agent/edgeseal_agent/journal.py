@@ -26,7 +26,7 @@ from edgeseal_agent.batch import Batch
 from edgeseal_agent.clock import DeviceClock
 from edgeseal_agent.sealing import SealPolicy, is_urgent
 from edgeseal_agent.store import Store, split_hashes
-from edgeseal_agent.ticket import Also, Appended, Build, Fields, Ticket
+from edgeseal_agent.ticket import Also, Appended, Build, Callers, Fields, Ticket
 
 MAX_BATCH: Final = 2_048
 """Most records of one transaction."""
@@ -72,10 +72,10 @@ class Journal:
         self._acks = acks
         self._connection = store.connect()
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._waiting = threading.Condition()
+        self._follower = Follower()
+        self._waiting = Callers(self._follower.hurry)
         self._failure: Exception | None = None
         self._closing = False
-        self._follower = Follower()
         self._load()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
@@ -181,6 +181,7 @@ class Journal:
         if not self._closing:
             self._closing = True
             self._queue.put(_STOP)
+            self._follower.hurry()
         self._thread.join()
 
     def _stopped(self) -> Unavailable:

@@ -16,6 +16,14 @@ Operation = Callable[[sqlite3.Connection], Any]
 T = TypeVar("T")
 
 
+class Callers(threading.Condition):
+    """Those who wait for tickets. ``hurry`` tells the writer that somebody is about to."""
+
+    def __init__(self, hurry: Callable[[], None]) -> None:
+        super().__init__()
+        self.hurry = hurry
+
+
 class Ticket(Generic[T]):
     """What ``submit`` gives at once: the promise of a position and leaf hash, kept when the record is durable.
 
@@ -26,7 +34,7 @@ class Ticket(Generic[T]):
 
     def __init__(
         self,
-        waiting: threading.Condition,
+        waiting: Callers,
         kind: str,
         build: Build | Fields | None,
         also: Also | None,
@@ -53,6 +61,7 @@ class Ticket(Generic[T]):
             UsageError: the record breaks the format; nothing was stored.
         """
         if not self.done:
+            self.waiting.hurry()
             with self.waiting:
                 if not self.waiting.wait_for(lambda: self.done, timeout_s):
                     raise Unavailable("journal_timeout", f"not durable after {timeout_s} s")
