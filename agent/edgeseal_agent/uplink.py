@@ -39,6 +39,8 @@ CHUNK_TIMEOUT_S: Final = 10.0
 NO_PACKAGE: Final = "package_unknown"
 SET_BACK: Final = "device_behind"
 """The gateway holds more of this log than the device: its store was set back."""
+MAX_RECEIVED: Final = 64
+"""Messages taken from the link and not dealt with; the link reads no more from the network then."""
 FETCH_PATIENCE_S: Final = 300.0
 """How long a package may bring no new byte before it is called unavailable."""
 
@@ -68,7 +70,9 @@ class Uplink:
         self._connection = store.reader()
         self._state = SendState(config, outbox.acknowledged(self._connection))
         self._events: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._received = threading.Semaphore(MAX_RECEIVED)
         self._chunks: queue.SimpleQueue[Chunk | None] = queue.SimpleQueue()
+        self._wanted: tuple[bytes, int] | None = None
         self._link: Link | None = None
         self._commands: Commands | None = None
         self._hello_at_s = 0.0
@@ -88,19 +92,26 @@ class Uplink:
         self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)
         self._thread.start()
 
-    # What others tell it, from any thread; each returns at once.
+    # What others tell it, from any thread; each returns at once, but for ``received``.
 
     def connected(self) -> None:
         """The link is up and subscribed."""
         self._events.put(self._on_connect)
 
     def received(self, topic: str, payload: bytes, ack: Callable[[], None]) -> None:
-        """A message came; ``ack`` is called once it is dealt with, what follows from it durable."""
+        """A message came; ``ack`` is called once it is dealt with, what follows from it durable.
+
+        Waits while MAX_RECEIVED messages are not dealt with, so that a broker that floods fills no memory.
+        """
 
         def deal() -> None:
+            self._received.release()
             self._on_message(topic, payload)
             ack()
 
+        while not self._received.acquire(timeout=0.5):
+            if self._stopping.is_set() or self.failure is not None:
+                return  # not acknowledged: it comes again
         self._events.put(deal)
 
     def failed(self, error: BaseException) -> None:
@@ -276,7 +287,7 @@ class Uplink:
                 return  # it has the header, the body is gone, and the record that says so follows
             self._state.resend(min(message.start, outbox.signed_size(self._connection)), time.monotonic())
         elif isinstance(message, Chunk):
-            self._chunks.put(message)
+            self._chunk(message)
 
     def _receipt(self, message: ReceiptMessage) -> None:
         """Check a receipt against our own head, the keyset and what was seen; only then take note of it."""
@@ -316,7 +327,7 @@ class Uplink:
             )
         self.last_refusal = {"code": message.code, "detail": message.detail, "size": message.size}
         if message.code == NO_PACKAGE:
-            self._chunks.put(None)
+            self._chunk(None)
             return
         if message.code == "bodies_missing":
             # Everything below this size is stored; what it misses it asks for by position, in a message of its own.
@@ -333,6 +344,7 @@ class Uplink:
         """Ask for one chunk and return it, None when it did not come in time. Raises Unavailable
         ``package_unavailable``.
         """
+        self._wanted = digest, offset
         self._events.put(lambda: self._ask_chunk(digest, offset))
         until = time.monotonic() + CHUNK_TIMEOUT_S
         while (left := until - time.monotonic()) > 0 and not self._stopping.is_set():
@@ -345,6 +357,15 @@ class Uplink:
             if chunk.package == digest and chunk.offset == offset:
                 return chunk
         return None
+
+    def _chunk(self, chunk: Chunk | None) -> None:
+        """Hand on the answer to the fetch that waits, once; what nobody asked for is counted and dropped."""
+        wanted = self._wanted
+        if wanted is None or (chunk is not None and (chunk.package, chunk.offset) != wanted):
+            self.counts["dropped_chunk"] += 1
+            return
+        self._wanted = None
+        self._chunks.put(chunk)
 
     def _ask_chunk(self, digest: bytes, offset: int) -> None:
         with suppress(Unavailable):

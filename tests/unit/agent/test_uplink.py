@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from edgeseal import messages, topics
-from edgeseal.messages import ReceiptMessage
+from edgeseal.messages import Chunk, ReceiptMessage, Refusal
+from edgeseal_agent.uplink import MAX_RECEIVED
 from tests.world import Key
 
 from .conftest import Bench, MakeBench
@@ -227,3 +229,39 @@ def test_garbage_from_the_broker_is_counted_and_dropped(agent: Agent) -> None:
     assert agent.uplink.flush(load(agent.bench, 10), 60)
     assert agent.uplink.failure is None
     assert sum(n for name, n in agent.uplink.counts.items() if name.startswith("dropped_")) >= len(topics.DOWN_KINDS)
+
+
+def test_a_broker_that_floods_fills_no_memory(agent: Agent) -> None:
+    taken: list[int] = []
+    acked: list[int] = []
+    done = threading.Event()
+
+    def flood() -> None:
+        for number in range(4 * MAX_RECEIVED):
+            agent.uplink.received("other/topic", b"", lambda number=number: acked.append(number))  # type: ignore[misc]
+            taken.append(number)
+        done.set()
+
+    threading.Thread(target=flood, daemon=True).start()
+    wait(lambda: len(taken) == MAX_RECEIVED)
+    wait(lambda: not agent.uplink._received.acquire(blocking=False))  # and nobody deals with any
+    assert not done.is_set() and len(taken) == MAX_RECEIVED
+    agent.bench.fleet.enrol(agent.bench.request)
+    agent.start()
+    wait(done.is_set)
+    wait(lambda: len(acked) == 4 * MAX_RECEIVED)
+    assert acked == list(range(4 * MAX_RECEIVED))
+
+
+def test_what_no_fetch_asked_for_is_dropped(agent: Agent) -> None:
+    agent.bench.fleet.enrol(agent.bench.request)
+    agent.start()
+    package = bytes(range(32))
+    agent.bench.fleet.packages[package] = b"an archive"
+    for _ in range(3):
+        agent.link.push(topics.down(agent.log, "chunk"), Chunk(agent.log, package, 3, 0, b"bad").encode())
+        agent.link.push(
+            topics.down(agent.log, "refusal"), Refusal(agent.log, "package_unknown", "not here", 0).encode()
+        )
+    wait(lambda: agent.uplink.counts["dropped_chunk"] == 6)
+    assert agent.uplink.fetch(package) == b"an archive"
