@@ -28,6 +28,8 @@ MAX_BATCH: Final = 128
 MAX_BATCH_BYTES: Final = 16 << 20
 LINGER_S: Final = 0.004
 """How long a batch stays open after its first message: one fsync for many, and time for the broker's thread to read."""
+MAX_INBOX: Final = 256
+"""Messages taken from the link and not yet in a batch; the link reads no more from the network then."""
 MAX_OUTBOX: Final = 20_000
 MAX_OUTBOX_BYTES: Final = 64 << 20
 """Messages that wait for the broker, and their bytes; the oldest go first, their devices will ask again."""
@@ -59,11 +61,23 @@ class Courier:
         self._now_ms = now_ms
         self._inbox: queue.SimpleQueue[Inbound | None] = queue.SimpleQueue()
         self._held: deque[Inbound] = deque()
+        self._room = threading.Semaphore(MAX_INBOX)
+        self._closed = threading.Event()
         self.outgoing = Outbox()
 
     def receive(self, topic: str, payload: bytes, ack: Ack) -> None:
-        """Take one message from the broker; ``ack`` is called when it is dealt with for good."""
+        """Take one message from the broker; ``ack`` is called when it is dealt with for good.
+
+        Waits while MAX_INBOX messages wait: a store that takes nothing in (a full disk) must not fill the memory.
+        """
+        while not self._room.acquire(timeout=0.5):
+            if self._closed.is_set():
+                return  # not acknowledged: the broker brings it again
         self._inbox.put((topic, payload, ack))
+
+    def close(self) -> None:
+        """Let nobody wait in ``receive`` any longer."""
+        self._closed.set()
 
     def wake(self) -> None:
         """Say that the fleet log or an anchor has moved on."""
@@ -101,6 +115,7 @@ class Courier:
                 continue
             if not self._held:
                 deadline = time.monotonic() + LINGER_S
+            self._room.release()
             self._held.append(found)
             size += len(found[1])
 

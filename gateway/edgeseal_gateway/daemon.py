@@ -115,6 +115,7 @@ class Gateway:
         deadline = time.monotonic() + STOP_TIMEOUT_S
         for stage in self._stages:
             stage.join(max(0.1, deadline - time.monotonic()))
+        self._courier.close()
         self._index.stop()
         self.server.stop()
         self.link.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -24,7 +25,7 @@ from edgeseal.messages import (
     Resend,
 )
 from edgeseal.receipt import Receipt
-from edgeseal_gateway.courier import Courier, Outbox
+from edgeseal_gateway.courier import MAX_INBOX, Courier, Outbox
 from edgeseal_gateway.receipts import Receipts
 from edgeseal_gateway.relay import Relay
 from edgeseal_gateway.store import anchors, devices, fleetlog, refusals
@@ -308,6 +309,29 @@ def test_a_device_that_floods_is_answered_once_a_batch(founded: Founded, desk: D
     found = desk.sent()
     assert len(desk.acknowledged) == 150
     assert len(of(Chunk, found)) <= 2 and len(of(ReceiptMessage, found)) <= 2
+
+
+def test_what_waits_for_the_store_is_bounded(desk: Desk) -> None:
+    taken: list[int] = []
+    refused = threading.Event()
+
+    def flood() -> None:
+        for number in range(MAX_INBOX + 1):
+            desk.courier.receive("no/topic", b"junk", lambda: desk.acknowledged.append("junk"))
+            taken.append(number)
+        refused.set()
+
+    thread = threading.Thread(target=flood, daemon=True)
+    thread.start()
+    while len(taken) < MAX_INBOX:
+        thread.join(0.01)
+        assert thread.is_alive()
+    assert not refused.is_set() and desk.acknowledged == []
+    desk.courier.close()  # the gateway stops: what waits comes again, unacknowledged
+    assert refused.wait(60)
+    while len(desk.acknowledged) < MAX_INBOX:
+        desk.courier.step(0)
+    assert len(desk.acknowledged) == MAX_INBOX
 
 
 def test_what_waits_for_the_broker_is_bounded() -> None:
