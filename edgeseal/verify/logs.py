@@ -205,11 +205,16 @@ def _judge_newest(history: History, compared: Compared, view: View, case: Case) 
     if not compared.top or told.ground is None:
         case.leave_open("no_head", "no signed head covers the records shown")
         return
-    if not any(f.position is not None and view.proved(f.position) for f in compared.matched):
+    reached = max(
+        (f.head.size for f in compared.matched if f.position is not None and view.proved(f.position)), default=0
+    )
+    if not reached:
         case.leave_open(
             "no_receipt", "no head of this log is shown to stand in the fleet log, which then tells no newest"
         )
-    detail = f"all {compared.top} records up to the newest head as of fleet log size {told.as_of} ({told.ground.how})"
+    detail = f"all {reached} records up to the newest head as of fleet log size {told.as_of} ({told.ground.how})"
+    if reached < compared.top:
+        detail += f"; of the {compared.top - reached} after it nothing says whether they are all"
     if history.header_only:
         detail += f"; {history.header_only} bodies are withheld, erased or false, their headers are here"
     case.stand(told.ground.ground, told.ground.by, detail)
