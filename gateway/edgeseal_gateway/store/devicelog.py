@@ -158,14 +158,35 @@ def release_heads(connection: sqlite3.Connection, dev: int) -> int | None:
 
     The position is None when nothing is missing below the largest waiting head.
     """
-    missing = connection.execute(
-        "SELECT min(s.seq) FROM stripped s WHERE s.dev = ? AND NOT EXISTS (SELECT 1 FROM covered c WHERE c.dev = s.dev"
-        " AND c.start <= s.seq AND s.seq < c.stop AND c.form >= s.form)",
-        (dev,),
-    ).fetchone()[0]
+    missing = _first_missing(connection, dev)
     bound = missing if missing is not None else (1 << 63) - 1
     connection.execute("UPDATE device_head SET state = 1 WHERE dev = ? AND state = 0 AND size <= ?", (dev, bound))
     return None if missing is None or not any_waiting(connection, dev) else int(missing)
+
+
+def _first_missing(connection: sqlite3.Connection, dev: int) -> int | None:
+    """Return the first position stored without what it should have and named by no covering range.
+
+    Below a head that was let go everything is accounted for, and stays so. Both tables are read once, in order.
+    """
+    row = connection.execute(
+        "SELECT size FROM device_head WHERE dev = ? AND state <> 0 ORDER BY size DESC LIMIT 1", (dev,)
+    ).fetchone()
+    start = 0 if row is None else int(row[0])
+    ranges = connection.execute(
+        "SELECT start, stop, form FROM covered WHERE dev = ? AND stop > ? ORDER BY start", (dev, start)
+    )
+    reach, following = [0, 0, 0], ranges.fetchone()
+    for seq, form in connection.execute(
+        "SELECT seq, form FROM stripped WHERE dev = ? AND seq >= ? ORDER BY seq", (dev, start)
+    ):
+        while following is not None and following[0] <= seq:
+            for covered in range(1, following[2] + 1):
+                reach[covered] = max(reach[covered], following[1])
+            following = ranges.fetchone()
+        if seq >= reach[form]:
+            return int(seq)
+    return None
 
 
 def any_waiting(connection: sqlite3.Connection, dev: int) -> bool:
