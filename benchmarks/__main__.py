@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
+from benchmarks.machine import describe
 from benchmarks.table import MISSED, Row, Tell, render
 
 ROWS = {
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tell(ROWS[name])
         measure: Callable[[Tell], list[Row]] = import_module(f"benchmarks.{name}").measure
         rows += measure(tell)
-    print(json.dumps(_report(rows), indent=1) if options.json else f"\n{_machine()}\n\n{render(rows)}")
+    print(json.dumps(_report(rows), indent=1) if options.json else f"\n{describe()}\n\n{render(rows)}")
     return 2 if any(row.state == MISSED for row in rows) else 0
 
 
@@ -64,19 +64,11 @@ def _teller(name: str) -> Tell:
     return tell
 
 
-def _machine() -> str:
-    """Say what the figures were measured on."""
-    with open("/proc/cpuinfo") as file:
-        models = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-    kind = models[0] if models else platform.machine()
-    return f"{kind}, {len(models) or '?'} CPUs, Linux {platform.release()}, Python {platform.python_version()}"
-
-
 def _report(rows: list[Row]) -> dict[str, Any]:
     return {
         "schema": "edgeseal-benchmarks/1",
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "machine": _machine(),
+        "machine": describe(),
         "rows": [row.as_json() for row in rows],
     }
 

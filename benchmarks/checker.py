@@ -7,13 +7,13 @@ that verifying is measured against: the leaf hashes of the headers, which lie in
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.machine import memory_mb
 from edgeseal.bundle import Bundle
 from edgeseal.trust import parse
 from edgeseal.verify import QUESTIONS, verify
@@ -30,8 +30,7 @@ BARE: Final = "bare"
 def main() -> int:
     folder, what = Path(sys.argv[1]), sys.argv[2]
     found = bare(folder) if what == BARE else checked(folder, what)
-    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({**found, "peak_mb": peak_kib * 1_024 / 1e6}))
+    print(json.dumps({**found, "peak_mb": memory_mb("self", "VmHWM")}))
     return 0
 
 

@@ -22,6 +22,7 @@ from statistics import median
 from typing import Final
 
 from benchmarks.device import make_device
+from benchmarks.machine import memory_mb
 from benchmarks.table import Row, Tell, at_most, shown
 from benchmarks.trials import PAIRS, Spread
 from benchmarks.workdir import folder
@@ -113,7 +114,7 @@ def _start(path: Path, root: Path, number: int) -> Start:
             _wait(process, root, lambda: reader.execute(_INFERENCES).fetchone()[0] > done)
             inferred_s = time.perf_counter() - started
             _wait(process, root, lambda: reader.execute(_INFERENCES).fetchone()[0] >= done + INPUTS)
-            return Start(sealed_s, inferred_s, _memory(process.pid, "VmRSS"), _memory(process.pid, "VmHWM"))
+            return Start(sealed_s, inferred_s, memory_mb(process.pid, "VmRSS"), memory_mb(process.pid, "VmHWM"))
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(TIMEOUT_S)
@@ -132,11 +133,3 @@ def _wait(process: subprocess.Popen[bytes], root: Path, ready: Callable[[], bool
         if process.poll() is not None or time.monotonic() > deadline:
             raise SystemExit(f"the agent did not get that far: {(root / 'agent.log').read_text()[-2000:]}")
         time.sleep(0.005)
-
-
-def _memory(pid: int, field: str) -> float:
-    """Return a line of the process's status in MB of 1,000,000 bytes."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) * 1_024 / 1e6
-    raise SystemExit(f"no {field} in /proc/{pid}/status")

@@ -21,6 +21,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.device import Running, make_device
+from benchmarks.machine import Idle, cpus
 from benchmarks.model import SIDE, about_a_millisecond, image
 from benchmarks.table import Row, Tell, ratio_at_most, shown
 from benchmarks.trials import PAIRS, Ratio, in_turns, ratios
@@ -83,10 +84,11 @@ def _measure(device: _Device, alone_us: float, tell: Tell) -> list[Row]:
     rows = [shown(NAME, "the model alone", f"{alone_us:.0f} µs", alone_us)]
     for text, pace, count, p50, p99 in WORKLOADS:
         tell(f"{text}: {PAIRS} pairs")
+        idle = Idle()
         blocks = in_turns(
             PAIRS * BLOCKS,
             {
-                "off": lambda: _block(device.bare, pace, count),  # noqa: B023
+                "off": lambda: _block(device.bare, pace, count, idle),  # noqa: B023
                 "on": lambda: device.sealed(pace, count),  # noqa: B023
                 "again": lambda: _block(device.bare, pace, count),  # noqa: B023
             },
@@ -102,6 +104,8 @@ def _measure(device: _Device, alone_us: float, tell: Tell) -> list[Row]:
             else:
                 rows.append(ratio_at_most(NAME, what, ratio, ceiling))
         rows.append(shown(NAME, f"{text}: the same in this run, with and without", _both(on, off)))
+        free = idle.cpus
+        rows.append(shown(NAME, f"{text}: CPUs idle while the model runs alone", f"{free:.2f} of {cpus()}", free))
     return rows
 
 
@@ -125,8 +129,10 @@ def _trials(blocks: list[list[int]]) -> list[Latency]:
     ]
 
 
-def _block(infer: Infer, pace_s: float, count: int) -> list[int]:
+def _block(infer: Infer, pace_s: float, count: int, idle: Idle | None = None) -> list[int]:
     """Run ``count`` inferences, one every ``pace_s`` seconds or as fast as they go; return what each took, in ns."""
+    if idle is not None:
+        idle.start()
     times: list[int] = []
     start = time.perf_counter()
     for number in range(count):
@@ -136,6 +142,8 @@ def _block(infer: Infer, pace_s: float, count: int) -> list[int]:
         began = time.perf_counter_ns()
         infer(raw, item)
         times.append(time.perf_counter_ns() - began)
+    if idle is not None:
+        idle.stop()
     return times
 
 

@@ -17,14 +17,15 @@ PAIRS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The least and the largest ratio of the same to itself."""
+    """The least and the largest ratio of the same to itself; which of two equals stands above is chance, so both count."""
 
     least: float
     most: float
 
     @classmethod
     def of(cls, ratios: list[float]) -> Spread:
-        return cls(min(ratios), max(ratios))
+        most = max(max(ratio, 1 / ratio) for ratio in ratios)
+        return cls(1 / most, most)
 
     def __str__(self) -> str:
         return f"{self.least:.2f} to {self.most:.2f}"
