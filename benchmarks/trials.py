@@ -17,7 +17,7 @@ PAIRS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The least and the largest ratio of the same to itself; which of two equals stands above is chance, so both count."""
+    """The least and the largest ratio of the same to itself. Which of two equals stands above is chance: both count."""
 
     least: float
     most: float

@@ -256,7 +256,6 @@ class Journal:
         batch.add(seq, ticket.kind, made)
         self._frontier.append(made.leaf)
         self._policy.note(size, is_urgent(ticket.kind, fields), time.monotonic_ns())
-        ticket.seq, ticket.leaf = seq, made.leaf
         ticket.value = (seq, made.leaf)
         if ticket.also is not None:
             batch.flush()
@@ -296,7 +295,8 @@ class Journal:
     def _acknowledge(self, batch: Batch, tickets: list[Ticket[Any]]) -> None:
         self._unsigned += len(batch.heads)
         if self._acks is not None:
-            lines = [b"%d %s\n" % (t.seq, t.leaf.hex().encode()) for t in tickets if t.seq >= 0]
+            made = [ticket.value for ticket in tickets if ticket.operation is None and ticket.error is None]
+            lines = [b"%d %s\n" % (seq, leaf.hex().encode()) for seq, leaf in made]
             _write_all(self._acks, b"".join(lines))
         with self._waiting:
             for ticket in tickets:

@@ -27,10 +27,10 @@ class Callers(threading.Condition):
 class Ticket(Generic[T]):
     """What ``submit`` gives at once: the promise of a position and leaf hash, kept when the record is durable.
 
-    ``done`` may be polled; ``result`` waits. After it, ``seq`` and ``leaf`` hold the record's position and leaf hash.
+    ``done`` may be polled; ``result`` waits.
     """
 
-    __slots__ = ("also", "build", "done", "error", "kind", "leaf", "operation", "seq", "urgent", "value", "waiting")
+    __slots__ = ("also", "build", "done", "error", "kind", "operation", "value", "waiting")
 
     def __init__(
         self,
@@ -45,12 +45,9 @@ class Ticket(Generic[T]):
         self.build = build
         self.also = also
         self.operation = operation
-        self.seq = -1
-        self.leaf = b""
         self.value: Any = None
         self.error: Exception | None = None
         self.done = False
-        self.urgent = False
 
     def result(self, timeout_s: float | None = None) -> T:
         """Wait until the transaction is durable and return (seq, leaf hash), or the operation's value.
