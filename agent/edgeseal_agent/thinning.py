@@ -21,7 +21,8 @@ from edgeseal_agent.journal import Journal
 from edgeseal_agent.store import Store
 
 CLASSES: Final = (("heartbeat", "state"), ("inference",))
-"""What the quota may take, receipt or not, lowest class first. Nothing else goes for want of space."""
+"""The lowest class, in the order in which the quota may take it, oldest first, receipt or not: what a device says in
+bulk of its own working. Nothing else goes for want of space, and this only where ``when_full: thin`` says so."""
 ERASABLE: Final = ("heartbeat", "state", "inference", "decision.intent", "decision.outcome")
 """What retention may take, after a receipt. No verdict: a denial is one; no command, model, tamper or incident."""
 MAX_PLAN: Final = 4_096
