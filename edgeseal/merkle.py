@@ -108,6 +108,10 @@ class Frontier:
         self._size += 1
         return nodes
 
+    def add(self, leaf: bytes) -> None:
+        """Add one leaf hash, for a log that keeps no nodes; same errors as ``append``."""
+        self._push(0, _own_hash(leaf))
+
     def extend(self, leaves: Sequence[bytes]) -> None:
         """Add many leaf hashes, in order, several times faster than one by one; same errors as ``append``."""
         _check_own_hashes(leaves)

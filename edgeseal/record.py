@@ -141,7 +141,11 @@ def make(
         raise UsageError(
             "too_large", f"the body of a {kind} record has {len(body)} bytes, the limit is {limits.MAX_BODY}"
         )
-    header = Header(log, seq, boot, t, mono, clk, kind, body_hash(body)).encode()
+    hashed = body_hash(body)
+    header = (
+        compose(log, seq, boot, t, mono, clk.source, clk.uncertainty_ms, kind, hashed)
+        or Header(log, seq, boot, t, mono, clk, kind, hashed).encode()
+    )
     return Record(header, body, leaf_hash(header))
 
 

@@ -71,7 +71,8 @@ def text(most: int = limits.MAX_TEXT, least: int = 0) -> Check:
     def check(value: Any, at: str) -> None:
         if type(value) is not str:
             raise refuse("type", at, "must be text")
-        if not least <= len(value.encode()) <= most:
+        size = len(value) if value.isascii() else len(value.encode())
+        if not least <= size <= most:
             raise refuse("range", at, f"must be {least} to {most} bytes of text")
 
     return check
@@ -204,9 +205,18 @@ def pub(value: Any, at: str) -> None:
     if len(value) > limits.MAX_PUB_ENTRIES:
         raise refuse("range", at, f"must hold at most {limits.MAX_PUB_ENTRIES} entries")
     for key, item in value.items():
-        text(limits.MAX_PUB_KEY, 1)(key, f"{at} key")
+        if type(key) is not str or not key.isascii() or not 1 <= len(key) <= limits.MAX_PUB_KEY:
+            _PUBLIC_KEY(key, f"{at} key")
+        kind = type(item)
+        if kind is int:
+            if -(2**63) <= item < 2**63:
+                continue
+        elif kind is str and len(item) <= limits.MAX_PUB_VALUE and item.isascii():
+            continue
         _public_value(item, f"{at}.{key}")
 
+
+_PUBLIC_KEY = text(limits.MAX_PUB_KEY, 1)
 
 point: Check = row(digest, digest)
 """Check of a public key's shape ``[x, y]``; that it lies on the curve is :func:`edgeseal.cose.public_key`'s to say."""

@@ -13,11 +13,11 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from edgeseal import cbor, record
+from edgeseal import cbor, limits, record
 from edgeseal.errors import EdgesealError, InvariantBroken, Unavailable
 from edgeseal.head import NO_HEAD, Anchored, DeviceHead, HeadClock, Seen
 from edgeseal.merkle import Frontier
@@ -220,13 +220,13 @@ class Journal:
             self._guard()
         batch = Batch(self._connection, self._frontier.size)
         self._connection.execute("BEGIN IMMEDIATE")
-        belief = self._clock.belief()
+        belief, salts = self._clock.belief(), _salts(len(tickets))
         for ticket in tickets:
             if ticket.operation is not None:
                 batch.flush()
                 self._operate(ticket)
             else:
-                self._add(batch, ticket, belief)
+                self._add(batch, ticket, belief, next(salts))
         batch.flush()
         if self._policy.is_due(time.monotonic_ns(), self._signer_busy(batch)) or (
             stopping and self._frontier.size > max(1, self._last_head[0])
@@ -236,7 +236,7 @@ class Journal:
         self._connection.execute("COMMIT")
         self._acknowledge(batch, tickets)
 
-    def _add(self, batch: Batch, ticket: Ticket[Any], belief: record.Clock) -> None:
+    def _add(self, batch: Batch, ticket: Ticket[Any], belief: record.Clock, salt: bytes) -> None:
         """Encode one record and add it to the batch; one that breaks the format fails alone and takes no position."""
         seq = self._frontier.size
         try:
@@ -245,7 +245,7 @@ class Journal:
             made = record.make(
                 log=self._log, seq=seq, boot=self._boot, t=self._clock.wall_ms(), mono=self._clock.mono_ms(),
                 clk=belief,
-                kind=ticket.kind, fields=fields, salt=os.urandom(32),
+                kind=ticket.kind, fields=fields, salt=salt,
             )  # fmt: skip
         except EdgesealError as error:
             ticket.error = error
@@ -254,7 +254,7 @@ class Journal:
         if self._policy.would_overflow(size):
             self._cut(batch)
         batch.add(seq, ticket.kind, made)
-        self._frontier.append(made.leaf)
+        self._frontier.add(made.leaf)
         self._policy.note(size, is_urgent(ticket.kind, fields), time.monotonic_ns())
         ticket.value = (seq, made.leaf)
         if ticket.also is not None:
@@ -339,6 +339,12 @@ def _store_error(error: Exception) -> EdgesealError:
     if isinstance(error, sqlite3.Error):
         return InvariantBroken("store_damaged", f"{type(error).__name__}: {error}")
     return InvariantBroken("journal_defect", f"{type(error).__name__}: {error}")
+
+
+def _salts(count: int) -> Iterator[bytes]:
+    """Return so many fresh salts, drawn in one go: each draw lets other threads run."""
+    drawn = os.urandom(limits.DIGEST * count)
+    return (drawn[at : at + limits.DIGEST] for at in range(0, len(drawn), limits.DIGEST))
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -155,3 +155,12 @@ def test_stored_nodes_answer_for_every_earlier_size(size: int, data: st.DataObje
     assert merkle.inclusion_path_from(get_node, index, earlier) == merkle.inclusion_path(LEAVES[:earlier], index)
     assert merkle.consistency_path_from(get_node, earlier, size) == merkle.consistency_path(LEAVES[:size], earlier)
     assert merkle.Frontier.from_nodes(get_node, earlier).root() == merkle.root(LEAVES[:earlier])
+
+
+@given(st.lists(st.binary(min_size=32, max_size=32), max_size=70))
+def test_added_one_by_one_or_appended_a_log_grows_the_same(leaves: list[bytes]) -> None:
+    added, appended = merkle.Frontier(), merkle.Frontier()
+    for leaf in leaves:
+        added.add(leaf)
+        appended.append(leaf)
+    assert (added.size, added.hashes, added.root()) == (appended.size, appended.hashes, appended.root())
