@@ -1,8 +1,9 @@
 """Records per CPU-second of the gateway's process: from the broker, over TLS, to the fsynced store.
 
-A device's segments, 32 and 256 records each, go through a real mosquitto to a process that is the gateway's way in
-(:mod:`benchmarks.receiver`). Only that process's CPU time counts, all its threads together; the broker and the sender
-are not in it. Beside it: the indexer, which decodes records later and off this path, on the store just filled.
+A device's segments, 32 and 256 records each, wait in a real mosquitto, as after an outage, until a process that is
+the gateway's way in (:mod:`benchmarks.receiver`) takes them all. Only that process's CPU time counts, all its threads
+together; the broker and the sender are not in it. Beside it: the indexer, which decodes records later and off this
+path, on the store just filled.
 
 CPU time on a busy machine buys less: two programs share a core's units and caches. So the limit, one signature check
 a segment and the hashing of a record, is measured in the receiver between its batches, and the floor is held against
@@ -109,11 +110,13 @@ def _run(store: Path, broker: Broker, history: LongHistory, segments: list[bytes
     )
     try:
         assert receiver.stdin is not None and receiver.stdout is not None
-        receiver.stdin.write(json.dumps(spec))
-        receiver.stdin.close()
+        receiver.stdin.write(json.dumps(spec) + "\n")
+        receiver.stdin.flush()
         if receiver.stdout.readline() != "ready\n":
             raise SystemExit("the receiver did not start")
         _send(broker, history.log, segments)
+        receiver.stdin.write("go\n")
+        receiver.stdin.close()
         found: dict[str, Any] = json.loads(receiver.stdout.readline())
     finally:
         receiver.kill()

@@ -1,9 +1,10 @@
 """``python -m benchmarks.receiver``: the gateway's way in, alone: broker connection, courier, ingest, store.
 
 It is wired as :mod:`edgeseal_gateway.daemon` wires it, without sequencer, chain, indexer and web pages, so that the
-process's CPU time is what taking records in costs. The specification comes as one JSON object on standard input; it
-says ``ready`` once it is subscribed, and prints one JSON object at the end. Between batches it measures what a
-signature check and hashing cost in this very process at this very time, which counts as no work of the gateway's.
+process's CPU time is what taking records in costs. The specification comes as one JSON object in a line of standard
+input; it says ``ready`` once it is subscribed, waits for another line, and prints one JSON object at the end. Between
+batches it measures what a signature check and hashing cost in this very process at this very time, which counts as no
+work of the gateway's.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _SIGNATURE: Final = bytes([1] * 64)
 
 
 def main() -> int:
-    spec: dict[str, Any] = json.load(sys.stdin)
+    spec: dict[str, Any] = json.loads(sys.stdin.readline())
     database, told = Database(Path(spec["store"])), Told(bytes(32))
     courier = Courier(
         database, bytes(32), Ingest(database, now_ms, QUOTA), Relay(bytes(32), told, Path(spec["store"]), now_ms),
@@ -45,13 +46,15 @@ def main() -> int:
     ca, cert, key = (Path(spec[name]) for name in ("ca", "cert", "key"))
     endpoint = Endpoint(spec["host"], spec["port"], "gateway", ca, cert, key)
     link = MqttLink(endpoint, [topics.ALL_UP], courier.receive, window=WINDOW)
+    before = time.process_time()
     link.start()
     if not link.wait_ready(TIMEOUT_S):
         return 1
     print("ready", flush=True)
+    sys.stdin.readline()
     log, wanted = bytes.fromhex(spec["log"]), int(spec["records"])
     yardstick = Yardstick(database, log)
-    started, before = time.monotonic(), time.process_time()
+    started = time.monotonic()
     while (size := _size(database, log)) < wanted and time.monotonic() - started < TIMEOUT_S:
         with suppress(Unavailable):
             courier.step(IDLE_S)
