@@ -1,4 +1,4 @@
-"""``python -m benchmarks [NAME …] [--json]``: measure, and print the table. All rows take about ten minutes.
+"""``python -m benchmarks [NAME …] [--json]``: measure, and print the table. All rows take five to ten minutes.
 
 Exit codes: 0 every floor met, 2 a floor missed by more than the A/A spread, 1 something could not be measured.
 """
