@@ -95,7 +95,7 @@ def _measure(journal: Journal, peer: jsonl.JsonlStore, tell: Tell) -> list[Row]:
         )
         middle = median(ratios(turns["ours"], turns["peer"]))
         measured = f"{middle:.2f} × ({_each(turns['ours'], turns['peer'])})"
-        rows.append(shown(NAME, f"{callers} blocking callers", measured, middle))
+        rows.append(shown(NAME, f"{callers} blocking caller{'' if callers == 1 else 's'}", measured, middle))
     return rows
 
 
