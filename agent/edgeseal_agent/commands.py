@@ -12,7 +12,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -38,6 +38,8 @@ SPOILT: Final = frozenset({"commitment_mismatch", "too_large"})
 LOGGED_SINGLY: Final = 16
 """Refusals recorded one by one before they are counted; one more is allowed each COUNT_EVERY_S."""
 COUNT_EVERY_S: Final = 60.0
+MAX_COUNTED: Final = 256
+"""Commands of a flood, refused and only counted, that are known again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Commands:
         self._wall_ms = wall_ms
         self._waiting: dict[bytes, CommandMessage] = {}
         self._refusals = _Refusals(journal)
+        self._counted: deque[bytes] = deque(maxlen=MAX_COUNTED)
         self._todo: queue.SimpleQueue[_Todo | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -142,7 +145,7 @@ class Commands:
         audience = Audience(self._beliefs.log, self._groups, self._taken)
         # The fleet head it came under is worth believing whatever becomes of the command: the next proof starts there.
         included = self._include(message)
-        if digest in self._known:
+        if digest in self._known or digest in self._counted:
             return
         position = None if isinstance(included, Exception) else included.position
         try:
@@ -219,6 +222,9 @@ class Commands:
             if used:
                 self._taken = int(position or 0)
                 self.position = position
+            return
+        # Only counted, in a flood: a copy of it that comes again is not counted again.
+        self._counted.append(digest)
 
     def _run(self) -> None:
         try:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from edgeseal.errors import Unavailable
@@ -31,6 +32,7 @@ class LoopLink:
         self.lose: Callable[[str], bool] = lambda kind: False
         self.acks = 0
         self.lock = threading.Lock()
+        self._carrier = ThreadPoolExecutor(1)  # as a real link does: not on the thread that publishes
 
     @property
     def ready(self) -> bool:
@@ -45,13 +47,17 @@ class LoopLink:
         with self.lock:
             replies = deque(self.side.handle(topic, payload))
         for reply in replies:
-            self.push(*reply)
+            self._carrier.submit(self.push, *reply)
 
     def push(self, topic: str, payload: bytes) -> None:
         """Deliver one message to the device."""
         assert self.uplink is not None
         if not self.lose(topic.rsplit("/", 1)[1]):
             self.uplink.received(topic, payload, self._ack)
+
+    def close(self) -> None:
+        """Wait until what is on its way has arrived or was turned away."""
+        self._carrier.shutdown()
 
     def _ack(self) -> None:
         self.acks += 1
@@ -86,6 +92,7 @@ class Agent:
     def stop(self) -> None:
         self.commands.stop()
         self.uplink.stop()
+        self.link.close()
 
 
 def wait(what: Callable[[], Any], seconds: float = 60) -> None:
