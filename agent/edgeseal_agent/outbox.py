@@ -50,16 +50,20 @@ def next_segment(connection: sqlite3.Connection, log: bytes, start: int) -> Outg
         InvariantBroken: ``segment_limits`` when not even the next head's records fit, ``segment_refused`` when the
             gateway's own decoder would refuse it.
     """
+    # One look decides whether there is a head at all: the sealer may add one at any moment.
+    (following,) = connection.execute(
+        "SELECT min(size) FROM heads WHERE size > ? AND signed IS NOT NULL", (start,)
+    ).fetchone()
+    if following is None:
+        return None
+    if following > start + limits.MAX_SEGMENT_ITEMS:
+        raise InvariantBroken("segment_limits", f"no signed head within {limits.MAX_SEGMENT_ITEMS} of {start}")
     heads = dict(
         connection.execute(
             "SELECT size, signed FROM heads WHERE size > ? AND size <= ? AND signed IS NOT NULL",
             (start, start + limits.MAX_SEGMENT_ITEMS),
         ).fetchall()
     )
-    if not heads:
-        if signed_size(connection) > start:
-            raise InvariantBroken("segment_limits", f"no signed head within {limits.MAX_SEGMENT_ITEMS} of {start}")
-        return None
     rows = connection.execute(
         "SELECT header, body FROM records WHERE seq >= ? AND seq < ? ORDER BY seq", (start, max(heads))
     )

@@ -166,7 +166,8 @@ def test_a_receipt_that_does_not_hold_counts_for_nothing(agent: Agent, defect: s
         position = max(fleet.logs[agent.log].positions.values())
         bad = with_(good, receipt=fleet.world.receipt(position, fleet.world.head(key=stranger)))
     elif defect == "other_head":
-        bad = with_(good, head=fleet.logs[agent.log].heads[0], receipt=good.receipt)
+        ((older,),) = agent.bench.rows("SELECT signed FROM heads WHERE size = 2")
+        bad = with_(good, head=older)
     elif defect == "signature":
         bad = with_(good, receipt=good.receipt[:-1] + bytes([good.receipt[-1] ^ 1]))
     elif defect == "path":
