@@ -217,14 +217,20 @@ def test_a_refused_command_is_refused_for_good(make_bench: MakeBench, script: Sc
 def test_an_older_position_is_refused(agent: Agent, script: Script) -> None:
     agent.start()
     fleet = agent.bench.fleet
-    first = send(agent, "first", deliver=False)
-    fleet.orders.clear()
+    order, _ = held_back(agent, "first")
     send(agent, "second")
     wait(lambda: script.asked == ["second"])
-    with agent.link.lock:
-        withheld = fleet.deliver(Order(agent.log, first))
-    agent.link.push(*withheld)
-    wait(lambda: bodies(agent, "command.refused"))
+
+    def refused() -> bool:
+        """Deliver the older one with the proof that fits now, until none of our receipts comes between."""
+        with agent.link.lock:
+            assert agent.beliefs.view.seen is not None
+            fleet.logs[agent.log].told = agent.beliefs.view.seen.size
+            withheld = fleet.deliver(order)
+        agent.link.push(*withheld)
+        return bool(bodies(agent, "command.refused"))
+
+    wait(refused)
     assert bodies(agent, "command.refused")[0]["reason"] == "command_order"
     assert script.asked == ["second"]
 
