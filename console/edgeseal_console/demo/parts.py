@@ -19,6 +19,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -43,7 +44,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Part:
+class Part(ABC):
     """A child process that listens on one TCP port. Subclasses say what to run."""
 
     name = "part"
@@ -55,9 +56,9 @@ class Part:
         self.log = directory / f"{self.name}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
+    @abstractmethod
     def command(self) -> Sequence[str]:
         """Return the command line to run."""
-        raise NotImplementedError
 
     def pid(self) -> int | None:
         """Return the process id while it runs, else None."""
