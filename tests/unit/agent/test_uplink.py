@@ -63,7 +63,7 @@ def test_everything_arrives_in_order_and_gets_a_receipt(agent: Agent) -> None:
 def test_a_log_that_is_not_enrolled_keeps_and_retries(agent: Agent) -> None:
     agent.start()
     size = load(agent.bench, 100)
-    wait(lambda: agent.bench.fleet.counts["refused_unknown_key"] >= 2)
+    wait(lambda: agent.uplink.counts["refused_unknown_key"] >= 2)
     assert agent.uplink.status()["last_refusal"]["code"] == "unknown_key"
     agent.bench.fleet.enrol(agent.bench.request)
     assert agent.uplink.flush(size, 60)
