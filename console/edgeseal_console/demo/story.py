@@ -302,7 +302,8 @@ def flip_one_byte(bundle: Path, copy: Path) -> tuple[str, int]:
 
 def _keep(fleet: Fleet, narrator: Narrator, out: Path) -> None:
     home, config = fleet.home, fleet.devices[0].config
-    print(f"""
+    print(
+        f"""
 Everything keeps running until Ctrl-C. Try, in another terminal:
   .venv/bin/edgeseal identity list --home {home}
   .venv/bin/edgeseal command send --home {home} --device {fleet.devices[0].name} --wait 30 ping --text hello
@@ -311,7 +312,9 @@ Everything keeps running until Ctrl-C. Try, in another terminal:
   .venv/bin/edgeseal-gateway status --config {fleet.gateway.config}
   cp {fleet.folder}/held-out/0*.png {fleet.devices[0].inbox}/        more inferences
   .venv/bin/edgeseal inspect {out}/bundle.zip
-  and the gateway's page: http://127.0.0.1:{fleet.api_port}/""")
+  and the gateway's page: http://127.0.0.1:{fleet.api_port}/""",
+        flush=True,
+    )
     try:
         while True:
             time.sleep(1)
