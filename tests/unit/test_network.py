@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import dataclasses
+from importlib.resources import files
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from edgeseal.chainrules import Preset
 from edgeseal.cose import PublicKey
 from edgeseal.errors import FormatError
-from edgeseal.network import NetworkProfile
+from edgeseal.network import Deployed, NetworkProfile
 from edgeseal.pack import fleet_log_id
 
 NUMBERS = ec.derive_private_key(7, ec.SECP256R1()).public_key().public_numbers()
@@ -24,8 +28,62 @@ PROFILE = NetworkProfile(
 )
 
 
-def test_what_is_written_is_read_back() -> None:
-    assert NetworkProfile.decode(PROFILE.encode()) == PROFILE
+NETWORKS = files("edgeseal.contracts") / "networks"
+PRESETS = {entry.name.removesuffix(".yaml"): entry.read_bytes() for entry in NETWORKS.iterdir()}
+FULL = dataclasses.replace(
+    PROFILE,
+    command_log=Deployed(bytes.fromhex("55" * 20), bytes.fromhex("56" * 32)),
+    model_registry=Deployed(bytes.fromhex("57" * 20), bytes.fromhex("58" * 32)),
+    record_verifier=Deployed(bytes.fromhex("59" * 20), bytes.fromhex("5a" * 32)),
+    tenant_admin=Deployed(bytes.fromhex("5b" * 20), bytes.fromhex("5c" * 32)),
+    rules=Preset.decode(PRESETS["base"]).rules,
+)
+
+
+@pytest.mark.parametrize("profile", [PROFILE, FULL, dataclasses.replace(FULL, model_registry=None)])
+def test_what_is_written_is_read_back(profile: NetworkProfile) -> None:
+    assert NetworkProfile.decode(profile.encode()) == profile
+
+
+def test_presets_are_of_the_chains_they_say() -> None:
+    found = {name: Preset.decode(data) for name, data in PRESETS.items()}
+    assert {name: preset.chain_id for name, preset in found.items()} == {
+        "anvil": 31337, "ethereum": 1, "base": 8453, "optimism": 10, "arbitrum": 42161, "private": None,
+    }  # fmt: skip
+    for name, preset in found.items():
+        assert preset.rules.name == name
+        assert preset.kind == ("operator" if name in ("anvil", "private") else "public")
+        assert b"http" not in PRESETS[name], "a preset names no host"
+    assert found["arbitrum"].rules.mempool == "none"
+    assert {name for name, preset in found.items() if preset.rules.l1_fee_oracle} == {"base", "optimism", "arbitrum"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        (b"finality: tag", b"finality: soon", "yaml_range"),
+        (b"confirmations: 10", b"confirmations: 0", "yaml_range"),
+        (b"  mempool: private\n", b"", "yaml_missing_key"),
+        (b"max_tip_wei: 1000000000", b"max_tip_wei: 5000000001", "yaml_range"),
+        (b"min_tip_wei: 1000", b"min_tip_wei: 1000000001", "yaml_range"),
+        (b"l1_fee: opstack", b"l1_fee: none", "yaml_unknown_key"),
+        (b"chain_id: 8453\n", b"", "yaml_missing_key"),
+        (b"chain:\n", b"chain:\n  more: 1\n", "yaml_unknown_key"),
+    ],
+)
+def test_a_changed_preset_is_refused(old: bytes, new: bytes, code: str) -> None:
+    assert old in PRESETS["base"]
+    with pytest.raises(FormatError) as caught:
+        Preset.decode(PRESETS["base"].replace(old, new, 1))
+    assert caught.value.code == code
+
+
+def test_a_contract_is_named_with_its_code() -> None:
+    lines = FULL.encode().replace(b'\n  model_registry: "' + b"58" * 32 + b'"', b"")
+    assert lines != FULL.encode()
+    with pytest.raises(FormatError) as caught:
+        NetworkProfile.decode(lines)
+    assert caught.value.code == "yaml_missing_key"
 
 
 @pytest.mark.parametrize(
