@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from edgeseal.adapters import evm
 from edgeseal.adapters.evm import (
     Account,
     BoundContract,
@@ -26,6 +25,7 @@ from edgeseal.adapters.evm import (
     TxReceipt,
     check_chain,
 )
+from edgeseal.adapters.evm import client as client_module
 from edgeseal.errors import InvariantBroken, Unavailable, UsageError
 from edgeseal.evmproof.keccak import keccak256
 from edgeseal_console.demo.parts import ADDRESS, CHAIN_ID, Chain, free_port
@@ -257,7 +257,7 @@ def test_a_deep_answer_ends_nothing_in_this_process() -> None:
 
 
 def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evm, "MAX_ANSWER", 1_000)
+    monkeypatch.setattr(client_module, "MAX_ANSWER", 1_000)
     with endpoint(answer("0x" + "00" * 1_000)) as (_, client), pytest.raises(Unavailable, match="rpc_answer"):
         client.code(bytes(20))
 
