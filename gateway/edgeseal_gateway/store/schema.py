@@ -1,13 +1,15 @@
-"""The tables of the gateway's store, version 1."""
+"""The tables of the gateway's store, version 2."""
 
 from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 1
+from edgeseal_gateway.store import leases, operations
+
+VERSION: Final = 2
 APPLICATION_ID: Final = 0x65647367  # "edsg"
 
-TABLES: Final = """
+_TABLES: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 
 -- The fleet log. `same` is what makes two statements the same (format 1.4), `digest` that of the whole bytes.
@@ -90,6 +92,7 @@ CREATE TABLE attempt (
     tip INTEGER NOT NULL, gas INTEGER NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE INDEX attempt_size ON attempt (size);
 """
+TABLES: Final = _TABLES + leases.TABLES + operations.TABLES
 
 INDEX_VERSION: Final = 1
 INDEX_TABLES: Final = """
