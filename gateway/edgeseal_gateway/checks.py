@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final
 
-from edgeseal.adapters.evm import Account, EvmClient
+from edgeseal.adapters.evm import EvmClient
 from edgeseal.adapters.mqtt import Endpoint
 from edgeseal.adapters.pkcs11 import Pkcs11Signer
 from edgeseal.errors import EdgesealError, Unavailable
+from edgeseal_gateway.chain import keystore
 from edgeseal_gateway.chain.mirror import check_endpoint
 from edgeseal_gateway.config import Config
 from edgeseal_gateway.store.database import Database, check_owner
@@ -31,7 +32,8 @@ def check(config: Config) -> Iterator[tuple[str, EdgesealError | None]]:
 
     yield look("network profile", config.network)
     yield look("gateway key", lambda: Pkcs11Signer(config.key.token_key).public_key)
-    yield look("account key", lambda: Account.from_file(config.chain.account_key_file))
+    kind = "operator" if "network profile" not in found else found["network profile"].kind
+    yield look("account", lambda: keystore.open_account(config.chain, kind))
     yield look("store", lambda: Database(config.store))
     profile, key, database = (found.get(what) for what in ("network profile", "gateway key", "store"))
     if profile is not None and key is not None and database is not None:

@@ -19,7 +19,9 @@ from edgeseal.strictyaml import Section, load
 
 SCHEMA: Final = "edgeseal-gateway/1"
 _TEXT, _PATH = r"[^\x00-\x1f\x7f]{1,200}", r"[^\x00-\x1f\x7f]{1,1000}"
+_CREDENTIAL: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 _SOFTHSM_CONF: Final = "SOFTHSM2_CONF"
+ETHER_GWEI: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +63,26 @@ class MqttConfig:
 
 @dataclass(frozen=True, slots=True)
 class ChainConfig:
-    """How to write to the chain. ``confirmations``: blocks until an anchor is final, the including one counted."""
+    """How to write to the chain, and from which account.
 
-    account_key_file: Path
+    Either ``keystore_file`` with one of the two sources of its passphrase, or ``account_key_file``. ``confirmations``:
+    blocks until an anchor counts as confirmed, the including one counted. ``spend_*``: the most that is signed away
+    within any hour and any 24 hours. ``balance_alarm_days``: with less than so many days' spending left it is said.
+    ``stop_wait_secs``: how long a stopping gateway waits for a transaction under way to be mined.
+    """
+
+    account_key_file: Path | None
+    allow_plain_key: bool
+    keystore_file: Path | None
+    passphrase_credential: str | None
+    passphrase_file: Path | None
     confirmations: int
     poll_ms: int
     max_fee_gwei: int
+    spend_per_hour_gwei: int
+    spend_per_day_gwei: int
+    balance_alarm_days: int
+    stop_wait_secs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,12 +246,29 @@ def _mqtt(section: Section, folder: Path) -> MqttConfig:
 
 def _chain(section: Section, folder: Path) -> ChainConfig:
     found = ChainConfig(
-        _path(section, "account_key_file", folder),
+        _maybe_path(section, "account_key_file", folder),
+        section.boolean("allow_plain_key", False),
+        _maybe_path(section, "keystore_file", folder),
+        section.text("passphrase_credential", _CREDENTIAL) if "passphrase_credential" in section else None,
+        _maybe_path(section, "passphrase_file", folder),
         section.integer("confirmations", 1, 10_000, 1),
         section.integer("poll_ms", 10, 600_000, 1_000),
         section.integer("max_fee_gwei", 1, 1_000_000, 500),
+        section.integer("spend_per_hour_gwei", 1, 10**15, ETHER_GWEI),
+        section.integer("spend_per_day_gwei", 1, 10**15, 5 * ETHER_GWEI),
+        section.integer("balance_alarm_days", 0, 3_650, 7),
+        section.integer("stop_wait_secs", 0, 600, 15),
     )
     section.done()
+    if (found.account_key_file is None) == (found.keystore_file is None):
+        raise FormatError(
+            "yaml_missing_key", f"{section.path('keystore_file')}: name this or account_key_file, and not both"
+        )
+    if found.keystore_file is not None and (found.passphrase_credential is None) == (found.passphrase_file is None):
+        raise FormatError(
+            "yaml_missing_key",
+            f"{section.path('passphrase_file')}: a keystore needs this or passphrase_credential, and not both",
+        )
     return found
 
 

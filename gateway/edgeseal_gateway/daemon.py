@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Final
 
 from edgeseal import topics
-from edgeseal.adapters.evm import Account, EvmClient
+from edgeseal.adapters.evm import EvmClient
 from edgeseal.adapters.mqtt import MqttLink
 from edgeseal.adapters.pkcs11 import Pkcs11Signer
 from edgeseal.errors import Unavailable, UsageError
 from edgeseal_gateway import sdnotify
 from edgeseal_gateway.board import Board
+from edgeseal_gateway.chain import keystore
 from edgeseal_gateway.chain.mirror import Mirror
 from edgeseal_gateway.chain.sender import Sender
 from edgeseal_gateway.config import Config
@@ -171,7 +172,7 @@ class _Chain:
         self._poll_s = config.chain.poll_ms / 1000
         self._turn = 0
         client = self._connect()
-        account = Account.from_file(config.chain.account_key_file)
+        account = keystore.open_account(config.chain, self._profile.kind)
         self._sender = Sender(
             client, self._profile, database, account, signer.public_key, config.chain.confirmations,
             config.chain.max_fee_gwei, now_ms,
