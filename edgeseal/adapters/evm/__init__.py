@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 
 from edgeseal.adapters.evm.abi import BoundContract, Contract
-from edgeseal.adapters.evm.account import Account, SignedTransaction, Transaction
+from edgeseal.adapters.evm.account import Account, SignedTransaction, Transaction, TransactionSigner, check_signed
 from edgeseal.adapters.evm.client import TIMEOUT_S, EvmClient, check_chain
 from edgeseal.adapters.evm.reading import (
     MAX_RPC_TEXT,
@@ -18,6 +18,7 @@ from edgeseal.adapters.evm.reading import (
     BlockHeader,
     Busy,
     FoundLog,
+    FoundTransaction,
     Rejected,
     Reverted,
     TxReceipt,
@@ -38,10 +39,13 @@ __all__ = [
     "Contract",
     "EvmClient",
     "FoundLog",
+    "FoundTransaction",
     "Rejected",
     "Reverted",
     "SignedTransaction",
     "Transaction",
+    "TransactionSigner",
     "TxReceipt",
     "check_chain",
+    "check_signed",
 ]

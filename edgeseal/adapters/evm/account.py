@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from eth_account import Account as _EthAccount
 from eth_account.signers.local import LocalAccount
+from eth_account.typed_transactions.typed_transaction import TypedTransaction
+from hexbytes import HexBytes
 from web3 import Web3
 
 from edgeseal.adapters.evm.reading import to_hex
-from edgeseal.errors import UsageError
+from edgeseal.errors import InvariantBroken, UsageError
+from edgeseal.evmproof.keccak import keccak256
 
 _KEY = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 
@@ -38,6 +41,16 @@ class SignedTransaction:
     raw: bytes
     hash: bytes
     nonce: int
+
+
+class TransactionSigner(Protocol):
+    """Who signs for an account: a key in this process (:class:`Account`), in a token, or behind a service."""
+
+    address: bytes
+
+    def sign(self, transaction: Transaction) -> SignedTransaction:
+        """Return ``transaction`` signed. The caller checks it with :func:`check_signed`."""
+        ...
 
 
 class Account:
@@ -74,3 +87,22 @@ class Account:
             fields["to"] = Web3.to_checksum_address(transaction.to)
         signed = self._account.sign_transaction(fields)
         return SignedTransaction(bytes(signed.raw_transaction), bytes(signed.hash), transaction.nonce)
+
+
+def check_signed(wanted: Transaction, signed: SignedTransaction, address: bytes) -> None:
+    """Check that a signer signed just what it was asked to, as ``address``.
+
+    Raises InvariantBroken ``signer_mismatch``: another transaction, account, or hash than that of the bytes.
+    """
+    try:
+        found = TypedTransaction.from_bytes(HexBytes(signed.raw)).as_dict()
+        sender = bytes.fromhex(_EthAccount.recover_transaction(signed.raw)[2:])
+        given = Transaction(
+            found["chainId"], found["nonce"], bytes(found["to"]) or None, bytes(found["data"]), found["gas"],
+            found["maxFeePerGas"], found["maxPriorityFeePerGas"], found["value"],
+        )  # fmt: skip
+        same = given == wanted and tuple(found["accessList"]) == () and found["type"] in (2, "0x2")
+    except Exception as error:  # several unrelated types come out of bytes that a stranger made
+        raise InvariantBroken("signer_mismatch", f"the signer gave no transaction: {error!r:.200}") from error
+    if not same or sender != address or keccak256(signed.raw) != signed.hash or signed.nonce != wanted.nonce:
+        raise InvariantBroken("signer_mismatch", "the signer signed another transaction than it was asked to")

@@ -15,6 +15,7 @@ from edgeseal.adapters.evm.reading import (
     BlockHeader,
     Busy,
     FoundLog,
+    FoundTransaction,
     Rejected,
     TxReceipt,
     binary,
@@ -23,6 +24,7 @@ from edgeseal.adapters.evm.reading import (
     read_header,
     read_receipt,
     read_rejection,
+    read_transaction,
     retry_after,
     shaped,
     to_block,
@@ -147,9 +149,10 @@ class EvmClient:
         found = self.request("eth_getTransactionReceipt", to_hex(tx))
         return None if found is None else shaped("a receipt", read_receipt, found)
 
-    def knows(self, tx: bytes) -> bool:
-        """Tell whether the node has this transaction, in a block or waiting for one."""
-        return self.request("eth_getTransactionByHash", to_hex(tx)) is not None
+    def transaction(self, tx: bytes) -> FoundTransaction | None:
+        """Return whose a transaction is that the node has, in a block or waiting for one, or None."""
+        found = self.request("eth_getTransactionByHash", to_hex(tx))
+        return None if found is None else shaped("a transaction", read_transaction, found)
 
     def block_receipts(self, block: bytes) -> list[TxReceipt]:
         """Return the receipts of every transaction of the block with this hash, in order."""

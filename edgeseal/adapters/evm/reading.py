@@ -83,6 +83,14 @@ class TxReceipt:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundTransaction:
+    """A transaction that a node has, in a block or waiting for one: the 20-byte account it is from, and its nonce."""
+
+    sender: bytes
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
 class FoundLog:
     """A log of ``eth_getLogs`` with its place: block, transaction, and index in the block."""
 
@@ -155,6 +163,11 @@ def read_log(item: dict[str, Any]) -> Log:
         tuple(binary(topic, "topic") for topic in item["topics"]),
         binary(item["data"], "data"),
     )
+
+
+def read_transaction(found: dict[str, Any]) -> FoundTransaction:
+    """Return whose a transaction is."""
+    return FoundTransaction(binary(found["from"], "from"), integer(found["nonce"], "nonce"))
 
 
 def read_found_log(item: dict[str, Any]) -> FoundLog:
