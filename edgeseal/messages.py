@@ -20,8 +20,8 @@ from edgeseal.topics import Topic
 _PATH = schema.items(schema.digest, limits.MAX_PATH)
 
 
-def _message(fields: Mapping[str, schema.Check]) -> schema.Check:
-    return schema.closed({"v": schema.one_of(1), "log": schema.digest, **fields})
+def _message(fields: Mapping[str, schema.Check], optional: Mapping[str, schema.Check] | None = None) -> schema.Check:
+    return schema.closed({"v": schema.one_of(1), "log": schema.digest, **fields}, optional)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,8 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptMessage:
-    """A receipt for one device-head statement, pending (``anchor`` None) or anchored.
+    """A receipt for one device-head statement: pending (``anchor`` None), confirmed, or ``final``: the gateway says
+    that the chain replaces the anchor's block no more.
 
     ``head`` is the statement as stored; ``path`` proves consistency from fleet size ``start`` (0: none given).
     """
@@ -90,6 +91,7 @@ class ReceiptMessage:
     start: int
     path: tuple[bytes, ...]
     anchor: Anchor | None
+    final: bool = False
 
     def encode(self) -> bytes:
         """Return the payload of ``down/receipt``."""
@@ -112,6 +114,7 @@ class ReceiptMessage:
                     "number": anchor.number,
                     "tx": anchor.tx,
                 },
+                **({"final": True} if self.final else {}),
             }
         )
 
@@ -239,7 +242,8 @@ _SHAPES: Final[Mapping[str, schema.Check]] = {
             "from": schema.uint,
             "path": _PATH,
             "anchor": schema.maybe(_ANCHOR),
-        }
+        },
+        {"final": schema.one_of(True)},
     ),
     "refusal": _message({"code": schema.code, "detail": schema.text(), "size": schema.uint}),
     "resend": _message({"from": schema.uint}),
@@ -264,6 +268,14 @@ _SHAPES: Final[Mapping[str, schema.Check]] = {
     ),
 }
 
+
+def _receipt(f: dict[str, Any]) -> ReceiptMessage:
+    if "final" in f and f["anchor"] is None:
+        raise schema.refuse("extra_key", "receipt.final", "stands beside an anchor only")
+    anchor = None if f["anchor"] is None else Anchor(**f["anchor"])
+    return ReceiptMessage(f["log"], f["head"], f["receipt"], f["from"], tuple(f["path"]), anchor, "final" in f)
+
+
 _BUILDERS: Final[Mapping[str, Callable[[dict[str, Any]], Message]]] = {
     "hello": lambda f: Hello(
         f["log"],
@@ -275,14 +287,7 @@ _BUILDERS: Final[Mapping[str, Callable[[dict[str, Any]], Message]]] = {
         f["pos"],
     ),
     "fetch": lambda f: Fetch(f["log"], f["package"], f["offset"]),
-    "receipt": lambda f: ReceiptMessage(
-        f["log"],
-        f["head"],
-        f["receipt"],
-        f["from"],
-        tuple(f["path"]),
-        None if f["anchor"] is None else Anchor(**f["anchor"]),
-    ),
+    "receipt": _receipt,
     "refusal": lambda f: Refusal(f["log"], f["code"], f["detail"], f["size"]),
     "resend": lambda f: Resend(f["log"], f["from"]),
     "command": lambda f: CommandMessage(

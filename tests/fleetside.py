@@ -180,19 +180,21 @@ class FleetSide:
         self.world.head()
         return [] if self.silent else [self._receipt(held, found.log, head.size)]
 
-    def _receipt(self, held: HeldLog, log: bytes, size: int, anchor: Anchor | None = None) -> Reply:
+    def _receipt(
+        self, held: HeldLog, log: bytes, size: int, anchor: Anchor | None = None, final: bool = False
+    ) -> Reply:
         position = held.positions[size]
         start, path = self._path(log)
         statement = self.world.statements[position]
-        message = ReceiptMessage(log, statement, self.world.receipt(position), start, path, anchor)
+        message = ReceiptMessage(log, statement, self.world.receipt(position), start, path, anchor, final)
         return topics.down(log, "receipt"), message.encode()
 
-    def anchored(self, log: bytes) -> Reply:
+    def anchored(self, log: bytes, final: bool = True) -> Reply:
         """Anchor everything and return the receipt that tells the device."""
         made = self.world.anchor(tell=False)
         held = self.logs[log]
         told = Anchor(self.world.size, self.world.root_hash(), CHAIN, made.block, len(self.world.anchors), bytes(32))
-        return self._receipt(held, log, max(held.positions), told)
+        return self._receipt(held, log, max(held.positions), told, final)
 
     def _path(self, log: bytes) -> tuple[int, tuple[bytes, ...]]:
         held, size = self.logs[log], self.world.size

@@ -57,7 +57,7 @@ class Beliefs:
         return included
 
     def told_anchor(self, anchor: Anchor) -> None:
-        """Keep the newest anchor the gateway told of; the device does not check it and says so by the field's
+        """Keep the newest anchor that the gateway calls final; the device does not check it and says so by the field's
         meaning.
         """
         view, known = self.view, self.anchored

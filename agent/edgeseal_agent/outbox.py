@@ -18,6 +18,22 @@ ENVELOPE: Final = 4_096
 """Bytes of a segment besides its items, at most: head, log id, array heads."""
 
 
+PENDING, CONFIRMED, FINAL = 0, 1, 2
+"""How certain it is that the chain holds a receipt's fleet head (``docs/format.md`` 11). Only FINAL is for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A checked receipt: the device-log size and position of its head, its fleet size, both as bytes, its finality."""
+
+    size: int
+    position: int
+    fleet_size: int
+    head: bytes
+    receipt: bytes
+    finality: int
+
+
 @dataclass(frozen=True, slots=True)
 class Outgoing:
     """A segment ready to be sent: records from ``start`` up to the head of ``size``."""
@@ -39,6 +55,29 @@ def acknowledged(connection: sqlite3.Connection) -> int:
     size: int
     (size,) = connection.execute("SELECT coalesce(max(size), 0) FROM receipts").fetchone()
     return size
+
+
+def final(connection: sqlite3.Connection) -> int:
+    """Return the device-log size up to which a receipt is final: only what lies below it may ever be deleted.
+
+    A receipt that is merely confirmed stands in a block that the chain can still take back.
+    """
+    size: int
+    (size,) = connection.execute("SELECT coalesce(max(size), 0) FROM receipts WHERE finality = ?", (FINAL,)).fetchone()
+    return size
+
+
+def keep_receipt(connection: sqlite3.Connection, receipt: Receipt) -> None:
+    """Keep a checked receipt in the caller's transaction: the newest for its head, but a final one for good."""
+    connection.execute(
+        "INSERT INTO receipts VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (size) DO UPDATE SET pos = excluded.pos,"
+        " fleet_size = excluded.fleet_size, head = excluded.head, receipt = excluded.receipt,"
+        " finality = excluded.finality WHERE finality <> ? OR excluded.finality = ?",
+        (
+            receipt.size, receipt.position, receipt.fleet_size, receipt.head, receipt.receipt, receipt.finality,
+            FINAL, FINAL,
+        ),
+    )  # fmt: skip
 
 
 def next_segment(connection: sqlite3.Connection, log: bytes, start: int) -> Outgoing | None:

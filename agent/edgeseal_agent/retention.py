@@ -1,4 +1,4 @@
-"""How long inputs and openings are kept: until their floor has passed and a receipt covers their record."""
+"""How long inputs and openings are kept: until their floor has passed and a final receipt covers their record."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ MAX_DELETED: Final = 10_000
 def delete_old_inputs(connection: sqlite3.Connection, now_ms: int, retention_days: int) -> int:
     """Delete openings and inputs past the floor, inside the caller's transaction; return how many records lost theirs.
 
-    Only records below a checked receipt are touched, and only by their own wall-clock time; a record without one (clock
+    Only records below a final receipt are touched, and only by their own wall-clock time; a record without one (clock
     unknown) keeps everything, and so does one in the window of an incident. With 0 days nothing is ever deleted.
     """
     if retention_days == 0:
         return 0
-    covered, before = outbox.acknowledged(connection), now_ms - retention_days * DAY_MS
+    covered, before = outbox.final(connection), now_ms - retention_days * DAY_MS
     held = "EXISTS (SELECT 1 FROM incidents WHERE start <= seq AND (stop IS NULL OR seq < stop))"
     kept = f"SELECT DISTINCT seq FROM openings WHERE seq < ? AND NOT {held} ORDER BY seq LIMIT ?"
     rows = connection.execute(f"SELECT seq, header FROM records WHERE seq IN ({kept})", (covered, MAX_DELETED))

@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 from contextlib import closing
-from typing import Any
+from typing import Any, Final
 
 from edgeseal import cbor
 from edgeseal.head import SignedDeviceHead
@@ -14,6 +14,8 @@ from edgeseal_agent import outbox
 from edgeseal_agent.config import Config
 from edgeseal_agent.daemon import STATUS_NAME
 from edgeseal_agent.identity import Identity, is_running, open_store
+
+_FINALITY: Final = {outbox.PENDING: "pending", outbox.CONFIRMED: "confirmed", outbox.FINAL: "final"}
 
 
 def status(config: Config) -> dict[str, Any]:
@@ -53,7 +55,7 @@ def _from_store(connection: sqlite3.Connection) -> dict[str, Any]:
     ).fetchone()
     (unsigned,) = connection.execute("SELECT count(*) FROM heads WHERE signed IS NULL").fetchone()
     receipt = connection.execute(
-        "SELECT size, pos, fleet_size FROM receipts ORDER BY size DESC LIMIT 1"
+        "SELECT size, pos, fleet_size, finality FROM receipts ORDER BY size DESC LIMIT 1"
     ).fetchone()  # fmt: skip
     (keyset,) = connection.execute("SELECT max(version) FROM keysets").fetchone()
     (inputs,) = connection.execute("SELECT count(*) FROM inputs").fetchone()
@@ -71,7 +73,8 @@ def _from_store(connection: sqlite3.Connection) -> dict[str, Any]:
         "head": None if signed is None else _head(signed[1]),
         "acknowledged": acknowledged,
         "unsent": records - acknowledged,
-        "receipt": None if receipt is None else _receipt(receipt, anchor),
+        "final": outbox.final(connection),
+        "receipt": None if receipt is None else _receipt(receipt),
         "seen": _place(cbor.decode(seen, max_size=1024)),
         "anchored": None if anchor is None else {**_place(anchor[:3]), "chain": anchor[3], "block": anchor[4].hex()},
         "keyset": keyset,
@@ -87,10 +90,9 @@ def _head(signed: bytes) -> dict[str, Any]:
     return {"size": head.size, "root": head.root.hex(), "t": head.clock.t}
 
 
-def _receipt(row: tuple[int, int, int], anchor: list[Any] | None) -> dict[str, Any]:
-    size, position, fleet_size = row
-    state = "anchored" if anchor is not None and anchor[1] > position else "pending"
-    return {"size": size, "position": position, "fleet_size": fleet_size, "state": state}
+def _receipt(row: tuple[int, int, int, int]) -> dict[str, Any]:
+    size, position, fleet_size, finality = row
+    return {"size": size, "position": position, "fleet_size": fleet_size, "state": _FINALITY[finality]}
 
 
 def _place(row: list[Any] | None) -> dict[str, Any]:
@@ -118,6 +120,7 @@ def as_text(report: dict[str, Any]) -> str:
         f"records     {report['records']}, {report['unsealed']} not yet under a signed head",
         f"head        size {report['size']}",
         f"unsent      {report['unsent']} records have no receipt",
+        f"final       {report['final']} records are under a receipt that the chain makes final",
         "receipt     none yet"
         if receipt is None
         else "receipt     {state}, size {size} at position {position}".format(**receipt),

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from edgeseal.errors import InvariantBroken, Unavailable, UsageError
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 BUSY_MS: Final = 10_000
 
 _SCHEMA: Final = """
@@ -39,7 +39,8 @@ CREATE TABLE receipts(
     pos INTEGER NOT NULL,
     fleet_size INTEGER NOT NULL,
     head BLOB NOT NULL,
-    receipt BLOB NOT NULL
+    receipt BLOB NOT NULL,
+    finality INTEGER NOT NULL
 );
 CREATE TABLE keysets(version INTEGER PRIMARY KEY, statement BLOB NOT NULL);
 CREATE TABLE commands(

@@ -24,7 +24,7 @@ CLASSES: Final = (("heartbeat", "state"), ("inference",))
 """The lowest class, in the order in which the quota may take it, oldest first, receipt or not: what a device says in
 bulk of its own working. Nothing else goes for want of space, and this only where ``when_full: thin`` says so."""
 ERASABLE: Final = ("heartbeat", "state", "inference", "decision.intent", "decision.outcome")
-"""What retention may take, after a receipt. No verdict: a denial is one; no command, model, tamper or incident."""
+"""What retention may take, after a final receipt. No verdict: a denial is one; no command, model, tamper, incident."""
 MAX_PLAN: Final = 4_096
 """Positions of one plan, so that its transaction is short."""
 DAY_MS: Final = 86_400_000
@@ -56,7 +56,7 @@ class Thinning:
     """Takes one step at a time, called now and then by one thread; the journal's writer does the writing.
 
     Args:
-        days: age in days from which retention takes bodies that a receipt covers; 0: never.
+        days: age in days from which retention takes bodies that a final receipt covers; 0: never.
     """
 
     def __init__(self, store: Store, journal: Journal, guard: DiskGuard, wall_ms: Callable[[], int], days: int) -> None:
@@ -97,7 +97,7 @@ class Thinning:
                     return THINNED, ranges
         if self._days:
             before = self._wall_ms() - self._days * DAY_MS
-            return TOMBSTONE, self._find(connection, ERASABLE, outbox.acknowledged(connection), before)
+            return TOMBSTONE, self._find(connection, ERASABLE, outbox.final(connection), before)
         return THINNED, []
 
     def _find(

@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 
 from edgeseal import messages, topics
 from edgeseal.errors import EdgesealError, EvidenceError, Unavailable, VerificationError
-from edgeseal.head import SignedDeviceHead
+from edgeseal.head import FleetHead, SignedDeviceHead
 from edgeseal.messages import Chunk, CommandMessage, Fetch, Hello, KeysetMessage, ReceiptMessage, Refusal, Resend
 from edgeseal_agent import outbox
 from edgeseal_agent.authority import ProofMissing
@@ -304,19 +304,32 @@ class Uplink:
             self.counts["proof_missing"] += 1
             self._hello_due = True
             return
-        if message.anchor is not None:
-            self._beliefs.told_anchor(message.anchor)
-            self.counts["receipts_anchored"] += 1
-        size, fleet_size = head.head.size, included.fleet.size
-        values = (size, included.position, fleet_size, message.head, message.receipt)
-        self._journal.execute(
-            lambda connection: connection.execute("INSERT OR REPLACE INTO receipts VALUES (?, ?, ?, ?, ?)", values)
-        )
+        size, fleet = head.head.size, included.fleet
+        finality = self._finality(message, fleet)
+        kept = outbox.Receipt(size, included.position, fleet.size, message.head, message.receipt, finality)
+        self._journal.execute(lambda connection: outbox.keep_receipt(connection, kept))
         self.counts["receipts"] += 1
         self.last_receipt_s = time.time()
         with self._changed:
             self._state.receipt(size)
             self._changed.notify_all()
+
+    def _finality(self, message: ReceiptMessage, fleet: FleetHead) -> int:
+        """Return what a checked receipt says of the chain; only a final anchor is believed for longer than that.
+
+        Raises VerificationError ``receipt_head``: the anchor is of another fleet head than the receipt.
+        """
+        anchor = message.anchor
+        if anchor is None:
+            return outbox.PENDING
+        if (anchor.size, anchor.root) != (fleet.size, fleet.root):
+            raise VerificationError("receipt_head", f"an anchor of size {anchor.size}, a receipt under {fleet.size}")
+        if not message.final:
+            self.counts["receipts_confirmed"] += 1
+            return outbox.CONFIRMED
+        self._beliefs.told_anchor(anchor)
+        self.counts["receipts_final"] += 1
+        return outbox.FINAL
 
     def _refusal(self, message: Refusal) -> None:
         """The gateway did not take something. Everything is kept; it is sent again after a wait."""

@@ -61,7 +61,7 @@ class Receipts:
         if head is None or anchor.block is None or anchor.number is None or anchor.tx is None:
             return []
         told = Anchor(anchor.size, head.head.root, self._chain_id, anchor.block, anchor.number, anchor.tx)
-        return [self._message(connection, device, leaf, head, told)]
+        return [self._message(connection, device, leaf, head, told, anchor.state == anchors.FINAL)]
 
     def _message(
         self,
@@ -70,7 +70,8 @@ class Receipts:
         leaf: fleetlog.Leaf,
         head: fleetlog.StoredHead,
         anchor: Anchor | None,
+        final: bool = False,
     ) -> ReceiptMessage:
         receipt = fleetlog.receipt(connection, head, leaf.pos)
         start, path = self._told.path(connection, device, head.head.size)
-        return ReceiptMessage(device.log, leaf.statement, receipt, start, path, anchor)
+        return ReceiptMessage(device.log, leaf.statement, receipt, start, path, anchor, final)

@@ -43,7 +43,7 @@ def test_a_store_tells_what_waits_and_since_when(bench: Bench) -> None:
     assert before.fleet_size == bench.identity.first_fleet_size
 
     def receipt(connection: Any) -> None:
-        connection.execute("INSERT INTO receipts VALUES (5, 1, 1, x'', x'')")
+        connection.execute("INSERT INTO receipts VALUES (5, 1, 1, x'', x'', 0)")
 
     bench.journal.execute(receipt).result(60)
     with closing(bench.store.reader()) as connection:

@@ -12,7 +12,7 @@ import pytest
 
 from edgeseal.errors import InvariantBroken, Unavailable, UsageError
 from edgeseal.record import CLOCK_SOURCES
-from edgeseal_agent import identity, retention
+from edgeseal_agent import identity, outbox, retention
 from edgeseal_agent.clock import DeviceClock
 from edgeseal_agent.config import StorageConfig
 from edgeseal_agent.disk import DiskGuard
@@ -71,15 +71,18 @@ def delete(bench: Bench, now_ms: int, days: int) -> int:
     return deleted
 
 
-def receipt_for(bench: Bench, size: int) -> None:
-    row = (size, 5, 6, b"h", b"r")
-    bench.journal.execute(lambda c: c.execute("INSERT INTO receipts VALUES (?, ?, ?, ?, ?)", row)).result(60)
+def receipt_for(bench: Bench, size: int, finality: int = outbox.FINAL) -> None:
+    receipt = outbox.Receipt(size, 5, 6, b"h", b"r", finality)
+    bench.journal.execute(lambda c: outbox.keep_receipt(c, receipt)).result(60)
 
 
 def test_inputs_go_after_their_floor_and_a_receipt_and_not_before(bench: Bench) -> None:
     seqs = add_inputs(bench, 6)
     later = DeviceClock().wall_ms() + YEAR_MS
     assert delete(bench, later, 30) == 0  # no receipt
+    receipt_for(bench, seqs[4], outbox.PENDING)
+    receipt_for(bench, seqs[5], outbox.CONFIRMED)
+    assert delete(bench, later, 30) == 0  # the chain can still take both back
     receipt_for(bench, seqs[4])
     assert delete(bench, later, 0) == 0  # kept for ever
     assert delete(bench, DeviceClock().wall_ms(), 30) == 0  # too young

@@ -117,9 +117,9 @@ def test_a_plan_waits_for_its_head(bench: Bench) -> None:
     assert without_body(bench) == []
 
 
-def acknowledge(bench: Bench) -> None:
-    size = bench.journal.size
-    bench.journal.execute(lambda c: c.execute("INSERT INTO receipts VALUES (?, 1, 1, x'', x'')", (size,))).result(60)
+def acknowledge(bench: Bench, finality: int = outbox.FINAL) -> None:
+    receipt = outbox.Receipt(bench.journal.size, 1, 1, b"", b"", finality)
+    bench.journal.execute(lambda c: outbox.keep_receipt(c, receipt)).result(60)
 
 
 def test_retention_waits_for_age_and_receipt(bench: Bench) -> None:
@@ -127,6 +127,9 @@ def test_retention_waits_for_age_and_receipt(bench: Bench) -> None:
     now = time.time_ns() // 1_000_000
     late = now + 200 * DAY_MS
     assert thinning(bench, 184, late, full=False).step() is None, "no receipt"
+    for finality in (outbox.PENDING, outbox.CONFIRMED):
+        acknowledge(bench, finality)
+        assert thinning(bench, 184, late, full=False).step() is None, "no final receipt"
     acknowledge(bench)
     assert thinning(bench, 184, now + 100 * DAY_MS, full=False).step() is None, "too young"
     erasing = thinning(bench, 184, late, full=False)

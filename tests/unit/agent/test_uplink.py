@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from edgeseal import messages, topics
-from edgeseal.messages import Chunk, ReceiptMessage, Refusal
+from edgeseal.head import DeviceHead, SignedDeviceHead
+from edgeseal.messages import Anchor, Chunk, ReceiptMessage, Refusal
+from edgeseal_agent import outbox
 from edgeseal_agent.uplink import MAX_RECEIVED
 from tests.world import Key
 
@@ -145,8 +149,6 @@ def deliver(agent: Agent, message: ReceiptMessage) -> None:
 
 
 def with_(message: ReceiptMessage, **changes: Any) -> ReceiptMessage:
-    from dataclasses import replace
-
     return replace(message, **changes)
 
 
@@ -203,18 +205,81 @@ def test_two_roots_for_one_fleet_size_are_kept_as_evidence(agent: Agent) -> None
     assert agent.bench.rows("SELECT count(*) FROM records WHERE kind = 'tamper' AND seq > 7") == [(1,)]
 
 
-def test_an_anchor_it_was_told_of_stands_in_the_next_head(agent: Agent) -> None:
-    from edgeseal.head import SignedDeviceHead
+def newest_head(agent: Agent) -> DeviceHead:
+    ((signed,),) = agent.bench.rows("SELECT signed FROM heads ORDER BY size DESC LIMIT 1")
+    return SignedDeviceHead.decode(signed).head
 
+
+def final_size(agent: Agent) -> int:
+    agent.bench.journal.execute(lambda connection: None).result(60)  # what was queued before is durable now
+    with closing(agent.bench.store.reader()) as connection:
+        return outbox.final(connection)
+
+
+def test_a_confirmed_anchor_is_not_taken_for_final(agent: Agent) -> None:
+    fleet = agent.bench.fleet
+    fleet.enrol(agent.bench.request)
+    agent.start()
+    size = load(agent.bench, 5)
+    assert agent.uplink.flush(size, 60)
+    agent.link.push(*fleet.anchored(agent.log, final=False))
+    wait(lambda: agent.uplink.counts["receipts_confirmed"] == 1)
+    assert final_size(agent) == 0, "nothing below it may be deleted"
+    load(agent.bench, 1)
+    assert newest_head(agent).anchored is None
+    agent.link.push(*fleet.anchored(agent.log))
+    wait(lambda: agent.uplink.counts["receipts_final"] == 1)
+    assert final_size(agent) >= size
+
+
+def test_a_receipt_taken_back_by_the_chain_is_pending_again_and_a_final_one_stays(agent: Agent) -> None:
+    agent.bench.fleet.enrol(agent.bench.request)
+    agent.start()
+    size = load(agent.bench, 5)
+    assert agent.uplink.flush(size, 60)
+    pending, states = receipt_of(agent), []
+    anchor = anchor_of(agent)
+    for message in (
+        with_(pending, anchor=anchor), pending, with_(pending, anchor=anchor, final=True), pending,
+        with_(pending, anchor=anchor),
+    ):  # fmt: skip
+        before = agent.uplink.counts["receipts"]
+        deliver(agent, with_(message, start=0, path=()))
+        wait(lambda before=before: agent.uplink.counts["receipts"] == before + 1)  # type: ignore[misc]
+        final_size(agent)
+        ((state,),) = agent.bench.rows("SELECT finality FROM receipts ORDER BY size DESC LIMIT 1")
+        states.append(state)
+    assert states == [outbox.CONFIRMED, outbox.PENDING, outbox.FINAL, outbox.FINAL, outbox.FINAL]
+    assert agent.uplink.status()["acknowledged"] == size, "what the gateway stored is stored, whatever the chain does"
+
+
+def test_an_anchor_of_another_fleet_head_than_the_receipts_is_dropped(agent: Agent) -> None:
+    agent.bench.fleet.enrol(agent.bench.request)
+    agent.start()
+    assert agent.uplink.flush(load(agent.bench, 5), 60)
+    message = receipt_of(agent)
+    anchor = anchor_of(agent)
+    for number, lie in enumerate((replace(anchor, size=anchor.size + 1), replace(anchor, root=bytes(32)))):
+        deliver(agent, with_(message, anchor=lie, final=True))
+        wait(lambda number=number: agent.uplink.counts["dropped_receipt_head"] == number + 1)  # type: ignore[misc]
+    assert final_size(agent) == 0
+
+
+def anchor_of(agent: Agent) -> Anchor:
+    """What an honest gateway says when its newest fleet head was anchored."""
+    world = agent.bench.fleet.world
+    return Anchor(world.size, world.root_hash(), 31337, bytes(32), 7, bytes(32))
+
+
+def test_an_anchor_it_was_told_of_stands_in_the_next_head(agent: Agent) -> None:
     fleet = agent.bench.fleet
     fleet.enrol(agent.bench.request)
     agent.start()
     assert agent.uplink.flush(load(agent.bench, 5), 60)
     agent.link.push(*fleet.anchored(agent.log))
-    wait(lambda: agent.uplink.counts["receipts_anchored"] == 1)
+    wait(lambda: agent.uplink.counts["receipts_final"] == 1)
     load(agent.bench, 1)
-    ((signed,),) = agent.bench.rows("SELECT signed FROM heads ORDER BY size DESC LIMIT 1")
-    head = SignedDeviceHead.decode(signed).head
+    head = newest_head(agent)
     assert head.anchored is not None and head.anchored.block == fleet.world.anchors[-1].block
     assert head.seen is not None and head.seen.size >= head.anchored.size
 

@@ -45,6 +45,13 @@ MESSAGES: dict[str, tuple[str, dict[str, Any]]] = {
         "down/receipt",
         {"head": world.DEVICE_HEAD_2, "receipt": world.COMMAND_RECEIPT, "from": 2, "path": PATH, "anchor": ANCHOR},
     ),
+    "receipt-final": (
+        "down/receipt",
+        {
+            "head": world.DEVICE_HEAD_2, "receipt": world.COMMAND_RECEIPT, "from": 2, "path": PATH, "anchor": ANCHOR,
+            "final": True,
+        },
+    ),
     "refusal": ("down/refusal", {"code": "unknown_key", "detail": "not enrolled", "size": 0}),
     "resend": ("down/resend", {"from": 2}),
     "command": (
@@ -71,6 +78,12 @@ DEFECTS: dict[str, list[tuple[str, str, str, Any]]] = {
         ("range", "receipt", "above MAX_RECEIPT", bytes(4_097)),
         ("range", "path", "65 hashes", [ZEROS] * 65),
         ("missing_key", "anchor", "empty", {}),
+    ],
+    "receipt-final": [
+        ("enum", "final", "false", False),
+        ("enum", "final", "the number 1", 1),
+        ("enum", "final", "null", None),
+        ("extra_key", "anchor", "null", None),
     ],
     "refusal": [("name_invalid", "code", "a sentence", "Not enrolled"), ("range", "detail", "513 bytes", "d" * 513)],
     "resend": [("type", "from", "null", None)],
