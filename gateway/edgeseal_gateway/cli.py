@@ -5,24 +5,24 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import ssl
 import sys
-import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from edgeseal.errors import EdgesealError, InvariantBroken, Unavailable
+from edgeseal.errors import EdgesealError, InvariantBroken, UsageError
 from edgeseal_gateway.config import Config, read_config
 
 OK, FAILED, BROKEN = 0, 1, 2
 _EXAMPLES: Final = """\
 examples, in the order of a first start:
   edgeseal-gateway key --config gateway.yaml --out gateway-key.cbor
+  edgeseal-gateway account new --config gateway.yaml
   edgeseal-gateway init --config gateway.yaml --keyset keyset-1.cbor
   edgeseal-gateway check --config gateway.yaml
   edgeseal-gateway run --config gateway.yaml
   edgeseal-gateway status --config gateway.yaml
+  edgeseal-gateway anchor flush --config gateway.yaml --words "before the audit on Friday"
   edgeseal-gateway backup --config gateway.yaml --out /backups/gateway-1
 
 exit codes: 0 done, 1 usage, configuration or a world that is down, 2 a broken invariant
@@ -69,6 +69,12 @@ def _run(config: Config, options: argparse.Namespace) -> dict[str, Any]:
     return {}
 
 
+def _account(config: Config, options: argparse.Namespace) -> dict[str, Any]:
+    from edgeseal_gateway import account
+
+    return account.run(config, options.action, options.passphrase_file, options.key_file)
+
+
 def _index(config: Config, options: argparse.Namespace) -> dict[str, Any]:
     from edgeseal_gateway import indexchild
 
@@ -77,22 +83,19 @@ def _index(config: Config, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _status(config: Config, options: argparse.Namespace) -> dict[str, Any]:
-    api = config.api
-    bind = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(api.bind, api.bind)
-    host = f"[{bind}]" if ":" in bind else bind
-    request = urllib.request.Request(f"{'http' if api.tls is None else 'https'}://{host}:{api.port}/v1/status")
-    context = None
-    if api.tls is not None:  # our own certificate, by an address it may not name
-        context = ssl.create_default_context(cafile=str(api.tls.ca_file or api.tls.cert_file))
-        context.check_hostname = False
-    if api.token_file is not None:
-        request.add_header("Authorization", f"Bearer {api.token_file.read_text('ascii').split()[0]}")
-    try:
-        with urllib.request.urlopen(request, timeout=30, context=context) as answer:
-            found: dict[str, Any] = json.load(answer)
-    except (OSError, ValueError) as error:
-        raise Unavailable("gateway_unreachable", f"{request.full_url}: {error}", "is the gateway running?") from error
-    return found
+    from edgeseal_gateway import localapi
+
+    return localapi.call(config, "/v1/status")
+
+
+def _anchor(config: Config, options: argparse.Namespace) -> dict[str, Any]:
+    from edgeseal_gateway import localapi
+
+    if options.action == "trail":
+        return localapi.call(config, "/v1/operations")
+    if options.words is None:
+        raise UsageError("operation_words", "--words is missing", "say who asks for it and why: it is kept")
+    return localapi.operate(config, options.action, options.target, options.words)
 
 
 def _backup(config: Config, options: argparse.Namespace) -> dict[str, Any]:
@@ -104,10 +107,12 @@ def _backup(config: Config, options: argparse.Namespace) -> dict[str, Any]:
 _COMMANDS: Final[dict[str, tuple[Callable[[Config, argparse.Namespace], dict[str, Any]], str]]] = {
     "key": (_key, "make the gateway's signing key in its token if it is not there, and print it"),
     "init": (_init, "create the store and sign the first fleet head"),
+    "account": (_account, "make, import or show the account that pays for anchors, in an encrypted keystore"),
     "check": (_check, "explain what is wrong with configuration, token, store or chain"),
     "run": (_run, "run until SIGTERM"),
     "index": (_index, "keep the index of records up to date until standard input ends (`run` starts this itself)"),
     "status": (_status, "print what a running gateway says of itself"),
+    "anchor": (_anchor, "have a running gateway anchor now, cancel a nonce, give an anchor up, go on; who asked"),
     "backup": (_backup, "write a checked copy of store and packages, also while the gateway runs"),
 }
 
@@ -130,8 +135,16 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="print JSON, errors too")
         if name == "key":
             command.add_argument("--out", type=Path, help="also write the COSE_Key here, for the keyset")
+        elif name == "account":
+            command.add_argument("action", choices=("new", "show", "import"), help="what to do with it")
+            command.add_argument("--passphrase-file", type=Path, help="instead of the configured source, mode 0600")
+            command.add_argument("--key-file", type=Path, help="import: the private key, 64 hex digits")
         elif name == "init":
             command.add_argument("--keyset", type=Path, required=True, help="keyset 1, signed by the tenant root key")
+        elif name == "anchor":
+            command.add_argument("action", choices=("flush", "cancel", "abandon", "resume", "trail"))
+            command.add_argument("target", type=int, nargs="?", help="cancel: the nonce; abandon: the size")
+            command.add_argument("--words", help="who asks for it and why: kept with time and outcome")
         elif name == "backup":
             command.add_argument("--out", type=Path, required=True, help="a folder that does not exist yet")
         elif name == "run":

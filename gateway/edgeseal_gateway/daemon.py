@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
+import secrets
 import shutil
 import signal
 import threading
@@ -18,13 +20,15 @@ from edgeseal.adapters.evm import EvmClient
 from edgeseal.adapters.mqtt import MqttLink
 from edgeseal.adapters.pkcs11 import Pkcs11Signer
 from edgeseal.errors import Unavailable, UsageError
-from edgeseal_gateway import sdnotify
+from edgeseal_gateway import manual, sdnotify
 from edgeseal_gateway.board import Board
 from edgeseal_gateway.chain import keystore
+from edgeseal_gateway.chain.lease import RENEW_S, Lease
 from edgeseal_gateway.chain.mirror import Mirror
 from edgeseal_gateway.chain.sender import Sender
 from edgeseal_gateway.config import Config
 from edgeseal_gateway.courier import Courier
+from edgeseal_gateway.figures import Figures, LeaseFigures
 from edgeseal_gateway.indexchild import IndexChild
 from edgeseal_gateway.ingest import Ingest
 from edgeseal_gateway.receipts import Receipts
@@ -41,6 +45,19 @@ WINDOW: Final = 128
 IDLE_S: Final = 0.2
 STOP_TIMEOUT_S: Final = 20.0
 _log = logging.getLogger("edgeseal.gateway")
+
+
+def _boottime() -> float:
+    """Return seconds that never jump and go on while the machine is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _boot() -> str:
+    """Return which boot of which machine this is; something unique where the kernel does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return secrets.token_hex(16)
 
 
 def now_ms() -> int:
@@ -63,14 +80,15 @@ class Gateway:
             fleetlog.check(connection)
             guard.forget_chain(connection)
         # Durable: the chain must be looked at before the next signature; a restart here requires it again.
-        self.board, self.fate, self._work = Board(), Fate(), threading.Event()
+        self.board, self.fate, self._work, self.figures = Board(), Fate(), threading.Event(), Figures()
         log, told = self._profile.fleet_log, Told(self._profile.fleet_log)
         ingest = Ingest(self.database, now_ms, config.device_quota_bytes)
         relay = Relay(log, told, config.packages, now_ms)
         receipts = Receipts(log, self._profile.chain_id, told)
         self._courier = Courier(self.database, log, ingest, relay, receipts, now_ms)
         policy = AnchorPolicy(config.anchor_size, config.anchor_secs)
-        self._sequencer = Sequencer(self.database, self._signer, log, policy, time.monotonic)
+        self.lease = Lease(self.database, _boottime, now_ms, _boot(), alone_here=True)
+        self._sequencer = Sequencer(self.database, self._signer, log, policy, time.monotonic, self.lease)
         self._index = IndexChild(config.path)
         self._chain = _Chain(config, self.database, self._signer, self.board, self._courier.wake)
         self.link = MqttLink(
@@ -78,11 +96,11 @@ class Gateway:
         )
         parts = Parts(
             self.database, config.index, config.packages, self._profile, self._signer.public_key.kid, self.board,
-            self._work.set, read_tokens(config.api.token_file),
+            self._work.set, read_tokens(config.api.token_file), self.figures,
         )  # fmt: skip
         self.server = Server(config.api, parts)
         steps: dict[str, Callable[[], float]] = {
-            "messages": self._messages, "sending": self._sending, "sequencer": self._sequence,
+            "lease": self._hold, "messages": self._messages, "sending": self._sending, "sequencer": self._sequence,
             "chain": self._chain.step, "index": self._index.step,
         }  # fmt: skip
         self._stages = [Stage(name, step, self.board, self.fate) for name, step in steps.items()]
@@ -116,12 +134,22 @@ class Gateway:
         deadline = time.monotonic() + STOP_TIMEOUT_S
         for stage in self._stages:
             stage.join(max(0.1, deadline - time.monotonic()))
+        with contextlib.suppress(Unavailable):
+            self.lease.release()
         self._courier.close()
         self._index.stop()
         self.server.stop()
         self.link.stop()
         os.close(self._lock)
         _log.info("stopped")
+
+    def _hold(self) -> float:
+        try:
+            self.lease.hold()
+        finally:
+            self.figures.put_lease(LeaseFigures(self.lease.held(), self.lease.token))
+        self._work.set()
+        return RENEW_S
 
     def _messages(self) -> float:
         free = shutil.disk_usage(self._config.state_dir).free
@@ -149,6 +177,7 @@ class Gateway:
     def _sequence(self) -> float:
         self._work.wait(1.0)
         self._work.clear()
+        manual.carry_out_flushes(self.database, self._sequencer.flush, now_ms())
         done = self._sequencer.step()
         self.board.say("signing", self._sequencer.blocked)
         if done:

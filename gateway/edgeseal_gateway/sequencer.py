@@ -7,6 +7,7 @@ and not signed is signed first, by the same code, whether the step before was in
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -34,6 +35,18 @@ class Signer(Protocol):
         ...
 
 
+class Claim(Protocol):
+    """The claim to sign for this store: :class:`edgeseal_gateway.chain.lease.Lease` is one."""
+
+    def trouble(self) -> EdgesealError | None:
+        """Return why this process may not sign now, or None."""
+        ...
+
+    def fence(self, connection: sqlite3.Connection) -> None:
+        """Raise InvariantBroken, in the transaction that stores what is signed, when another process has taken over."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class AnchorPolicy:
     """When a head must be anchored, from the configuration; the keyset's promise counts where it is stricter."""
@@ -52,7 +65,11 @@ class Sequencer:
         log: bytes,
         policy: AnchorPolicy,
         monotonic: Callable[[], float],
+        claim: Claim | None = None,
     ) -> None:
+        """Sequence nothing yet. ``claim``: where several gateways may run on one store, the claim to sign for it."""
+        self._claim = claim
+        self._flush = threading.Event()
         self._database = database
         self._signer = signer
         self._log = log
@@ -69,6 +86,9 @@ class Sequencer:
             Unavailable: token or store; the next step goes on from here.
             InvariantBroken: somebody else writes this log, or the key is another one.
         """
+        self.blocked = None if self._claim is None else self._claim.trouble()
+        if self.blocked is not None:
+            return False
         with self._database.read() as connection:
             self.blocked = guard.blocked(connection, self._log)
             waiting = fleetlog.unsigned_head(connection, self._log)
@@ -78,6 +98,7 @@ class Sequencer:
             self._sign(waiting)
             return True
         with self._database.write() as connection:
+            self._fence(connection)
             self.blocked = guard.blocked(connection, self._log)
             if self.blocked is not None or not self._sequence(connection):
                 return False
@@ -89,6 +110,14 @@ class Sequencer:
         self._sign(decided)
         return True
 
+    def flush(self) -> None:
+        """Let the next step end in a head that is anchored, if anything is not. May be called from any thread."""
+        self._flush.set()
+
+    def _fence(self, connection: sqlite3.Connection) -> None:
+        if self._claim is not None:
+            self._claim.fence(connection)
+
     def _sign(self, decided: fleetlog.StoredHead) -> None:
         key = self._signer.public_key
         if decided.kid != key.kid:
@@ -97,6 +126,7 @@ class Sequencer:
             )
         signature = self._signer.sign(decided.unsigned.to_be_signed)
         with self._database.write() as connection:
+            self._fence(connection)
             fleetlog.set_signature(connection, decided.head.size, signature)
         # Durable: the signed head. A restart finds it signed; receipts are made from it again as often as needed.
 
@@ -120,6 +150,7 @@ class Sequencer:
         if due:
             anchors.want(connection, size)
             self._unanchored_since = None
+            self._flush.clear()
         return True
 
     def _orders(self, connection: sqlite3.Connection) -> list[Statement]:
@@ -148,7 +179,10 @@ class Sequencer:
         final = anchors.newest_final(connection)
         waiting = size - (0 if final is None else final.size)
         if waiting <= 0:
+            self._flush.clear()
             return False
+        if self._flush.is_set():
+            return True
         if self._unanchored_since is None:
             self._unanchored_since = self._monotonic()
         promise, _ = keysets.newest(connection, self._log)

@@ -87,6 +87,10 @@ class Lease:
         with self._lock:
             return self._token > 0 and self._monotonic() < self._until
 
+    def fence(self, connection: sqlite3.Connection) -> None:
+        """Check this process's token in the transaction that stores what is signed. Raises as :func:`fence`."""
+        fence(connection, self._token)
+
     def trouble(self) -> EdgesealError | None:
         """Return why this process may not sign now, or None."""
         if self.held():

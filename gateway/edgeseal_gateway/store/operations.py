@@ -19,7 +19,7 @@ CREATE TABLE operation (
 CREATE INDEX operation_asked ON operation (id) WHERE state = 'asked';
 """
 
-FLUSH, CANCEL, ABANDON, RELOAD = "flush", "cancel", "abandon", "reload"
+FLUSH, CANCEL, ABANDON, RESUME, RELOAD = "flush", "cancel", "abandon", "resume", "reload"
 ASKED, DONE, REFUSED = "asked", "done", "refused"
 MAX_ASKED: Final = 64
 """Operations that wait at one time: more are refused, so that nobody fills the store with them."""

@@ -22,6 +22,7 @@ from edgeseal_gateway.web import answers, page, upload
 from edgeseal_gateway.web.door import Door
 from edgeseal_gateway.web.exports import Exports
 from edgeseal_gateway.web.indexes import Indexes
+from edgeseal_gateway.web.operations import Operations
 from edgeseal_gateway.web.parts import Parts, device_of
 from edgeseal_gateway.web.request import (
     Call,
@@ -60,6 +61,7 @@ class Api:
         return [
             *(Route(path, guarded(call), methods=["GET"]) for path, call in gets.items()),
             *Exports(self._parts).routes(),
+            *Operations(self._parts).routes(),
             Route("/v1/statements", self.post_statement, methods=["POST"]),
             Route("/v1/packages/{digest}", self.put_package, methods=["PUT"]),
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from starlette.requests import Request
@@ -12,6 +12,7 @@ from starlette.requests import Request
 from edgeseal.errors import UsageError
 from edgeseal.network import NetworkProfile
 from edgeseal_gateway.board import Board
+from edgeseal_gateway.figures import Figures
 from edgeseal_gateway.store import devices
 from edgeseal_gateway.store.database import Database
 from edgeseal_gateway.store.devices import Device
@@ -30,6 +31,7 @@ class Parts:
     board: Board
     wake: Callable[[], None]
     tokens: frozenset[str]
+    figures: Figures = field(default_factory=Figures)
 
 
 def device_of(connection: sqlite3.Connection, request: Request) -> Device:
