@@ -28,7 +28,8 @@ _NUMBER: Final = r"[0-9]{20}"
 _LAYOUT: Final = re.compile(
     rf"index\.json|README|records/{_HEX32}/{_NUMBER}\.cbor|heads/{_HEX32}/{_NUMBER}\.cbor|statements/{_NUMBER}\.cbor"
     rf"|proofs/receipts/{_NUMBER}\.cbor|proofs/(?:fleet-heads|consistency|snapshots)\.cbor|chain/{_HEX32}-[0-9]{{1,9}}\.cbor"
-    rf"|keys/{_HEX32}\.cbor|models/{_HEX32}/.+|inputs/{_HEX32}|openings/{_HEX32}/{_NUMBER}\.cbor",
+    rf"|keys/{_HEX32}\.cbor|models/{_HEX32}/.+|inputs/{_HEX32}|openings/{_HEX32}/{_NUMBER}\.cbor"
+    rf"|enrolments/{_HEX32}\.cbor",
     re.ASCII,
 )
 
@@ -204,6 +205,20 @@ class Bundle:
     def inputs(self) -> list[bytes]:
         """Return the digests of the raw inputs here, sorted: names, not yet recomputed."""
         return [bytes.fromhex(name.removeprefix("inputs/")) for name in self._under("inputs/")]
+
+    def enrolment_evidence(self, digest: bytes) -> bytes | None:
+        """Return the enrolment's evidence of this digest, None if it is not here. Raises ``evidence_digest``."""
+        name = f"enrolments/{digest.hex()}.cbor"
+        if not self._under(name):
+            return None
+        data = self._source.read(name)
+        if sha256(data).digest() != digest:
+            raise FormatError("evidence_digest", f"{name} holds other bytes")
+        return data
+
+    def enrolments(self) -> list[bytes]:
+        """Return the digests of the enrolments' evidence here, sorted: names, not yet recomputed."""
+        return [bytes.fromhex(name[len("enrolments/") : -len(".cbor")]) for name in self._under("enrolments/")]
 
     def openings(self, log: bytes) -> Iterator[Opening]:
         """Yield the openings of a log's commitments. Raises ``opening_target`` too."""

@@ -98,6 +98,10 @@ class Writer:
         self._put(f"inputs/{digest.hex()}", data)
         return digest
 
+    def enrolment(self, evidence: bytes) -> None:
+        """Write an enrolment's evidence; the caller writes each once."""
+        self._put(f"enrolments/{sha256(evidence).hexdigest()}.cbor", evidence)
+
     def openings(self, log: bytes, openings: Iterable[Opening]) -> None:
         """Write the openings of a log; one call a log."""
         self._arrays(f"openings/{log.hex()}/", (opening.as_map() for opening in openings))

@@ -8,8 +8,15 @@ RPC, wins over statements.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from edgeseal.attestation import Attested
+from edgeseal.bundle import Bundle
 from edgeseal.statements.enrolment import Enrolment
 from edgeseal.statements.revocation import Revocation
+from edgeseal.trust import Trust
+from edgeseal.verify.attested import Assurance, assurance, judge_same_tpm, read_evidence
 from edgeseal.verify.case import Case
 from edgeseal.verify.chain import RegistryKey
 from edgeseal.verify.fleet import Placed
@@ -27,10 +34,35 @@ def enrolment_of(history: History, view: View) -> tuple[int, Enrolment] | None:
     return None
 
 
-def judge_attribution(history: History, compared: Compared, view: View) -> None:
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a device was enrolled as, and what is shown of the key: its assurance, and evidence that holds."""
+
+    enrolment: Enrolment
+    assurance: Assurance
+    shown: Attested | None
+
+
+def identity_of(history: History, view: View, bundle: Bundle, trust: Trust | None) -> Identity | None:
+    """Return who a log's device was enrolled as, None where no enrolment is shown; evidence that does not hold fails
+    attribution. Raises what Bundle raises.
+    """
+    found = enrolment_of(history, view)
+    if found is None:
+        return None
+    position, enrolment = found
+    placed = next(p for p in view.fleet.enrolments(history.log) if p.position == position)
+    shown = read_evidence(enrolment, bundle, history.cases["attribution"])
+    level = assurance(enrolment, shown, placed.statement.signed.kid.hex(), trust)
+    return Identity(enrolment, level, shown)
+
+
+def judge_attribution(
+    history: History, compared: Compared, view: View, identity: Identity | None, others: Iterable[Identity]
+) -> None:
     """Answer attribution: (1) heads are signed by the key whose log this is, and cover what is shown; (2) genesis and
     key.bound name this tenant, this fleet log and this key; (3) an operator with that scope enrolled this very log,
-    with this very genesis.
+    with this very genesis; (4) no TPM but this one was enrolled under its name.
     """
     case = history.cases["attribution"]
     # (1)
@@ -69,6 +101,11 @@ def judge_attribution(history: History, compared: Compared, view: View) -> None:
         f"{enrolment.name!r}, assurance {enrolment.assurance}, is ATTESTED by operator {operator}"
     )
     case.stand(ground.ground, ground.by, detail)
+    # (4)
+    if identity is not None:
+        case.note(identity.assurance.detail)
+        if identity.shown is not None:
+            judge_same_tpm(case, identity.shown, [o.shown for o in others if o.shown is not None])
 
 
 def judge_key_valid(history: History, view: View) -> None:

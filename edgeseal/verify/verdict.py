@@ -105,6 +105,7 @@ class DeviceVerdict:
     kid: bytes | None
     records: int
     questions: dict[str, Answer]
+    assurance: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,7 @@ class Verdict:
                     "log": device.log.hex(),
                     "kid": _hex(device.kid),
                     "records": device.records,
+                    "assurance": device.assurance,
                     "questions": {question: answer.as_json() for question, answer in device.questions.items()},
                 }
                 for device in self.devices

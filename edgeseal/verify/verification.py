@@ -17,12 +17,13 @@ from edgeseal.errors import EvidenceError, FormatError
 from edgeseal.merkle import leaf_hash
 from edgeseal.record import Header, decode_body
 from edgeseal.trust import Trust
+from edgeseal.verify.attests import Attests, judge_attests
 from edgeseal.verify.authority import Commands, judge_commands
 from edgeseal.verify.case import Cases
 from edgeseal.verify.chain import Anchors, ChainView
 from edgeseal.verify.fleet import Fleet
 from edgeseal.verify.history import History
-from edgeseal.verify.identity import judge_attribution, judge_key_valid
+from edgeseal.verify.identity import Identity, identity_of, judge_attribution, judge_key_valid
 from edgeseal.verify.logs import (
     Compared,
     compare,
@@ -74,6 +75,8 @@ class Verification:
         self._histories: dict[bytes, History] = {}
         self._activated: frozenset[bytes] = frozenset()
         self._watchers: dict[bytes, tuple[Silence, Commands, Policy, Models]] = {}
+        self._attests: dict[bytes, Attests] = {}
+        self._identities: dict[bytes, Identity] = {}
 
     def run(self) -> Verdict:
         """Take the steps and return the verdict. Raises FormatError where a file of the bundle cannot be read."""
@@ -99,6 +102,10 @@ class Verification:
         # (5)
         shared = Cases(None, frozenset(self._asked))
         for log, history in self._histories.items():
+            identity = identity_of(history, view, bundle, self._trust) if view is not None else None
+            if identity is not None:
+                self._identities[log] = identity
+        for log, history in self._histories.items():
             self._judge(history, *self._watchers[log], view)
         if view is not None:
             judge_fleet(shared, view, self._histories.values())
@@ -122,7 +129,8 @@ class Verification:
         history.take_heads(self._bundle, placed, keys)
         silence, commands = Silence(), Commands(history, fleet)
         policy, models = Policy(history, fleet), Models(history)
-        Reading(history, (silence, commands, policy, models), models.infer).run(self._bundle)
+        attests = self._attests[log] = Attests()
+        Reading(history, (silence, commands, policy, models, attests), models.infer).run(self._bundle)
         if fleet is not None and history.genesis is not None and history.genesis["home"] == fleet.log:
             before = len(fleet.defects)
             fleet.take_head(history.genesis["fleet"], f"the genesis of log {log.hex()[:16]}…")
@@ -150,12 +158,16 @@ class Verification:
         judge_append_only(history, compared)
         judge_position(history, compared, view)
         judge_completeness(history, compared, view, self._histories)
+        identity = self._identities.get(history.log)
+        shown = None if identity is None else identity.shown
+        judge_attests(history, self._attests[history.log], None if shown is None else shown.ak)
         policy.judge(compared)
         judge_cadence(history, silence, compared, view)
         judge_identity(history, models, commands, compared, self._bundle, openings)
         judge_reexecution(history, models, compared, self._reexecuted.get(history.log))
         if view is not None and self._trust is not None:
-            judge_attribution(history, compared, view)
+            others = [other for log, other in self._identities.items() if log != history.log]
+            judge_attribution(history, compared, view, identity, others)
             judge_key_valid(history, view)
             judge_device(history, compared, view, self._histories)
             judge_existed_by(history, compared, view)
@@ -176,7 +188,10 @@ class Verification:
                 for question in self._asked
                 if question != "single_view_fleet"
             }
-            devices.append(DeviceVerdict(log, history.key.kid if history.key else None, history.records, answers))
+            kid = history.key.kid if history.key else None
+            known = self._identities.get(log) if self._trust is not None else None
+            level = None if known is None else known.assurance.as_json()
+            devices.append(DeviceVerdict(log, kid, history.records, answers, level))
         questions = {}
         for question in self._asked:
             about = [device.questions[question] for device in devices if question in device.questions]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -12,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from edgeseal import (
+    attestation,
     bodies,
     bundle,
     cbor,
     commitment,
     cose,
+    ekchain,
     head,
     messages,
     network,
@@ -25,6 +28,8 @@ from edgeseal import (
     snapshot,
     statements,
     topics,
+    tpmstate,
+    tpmstruct,
     trust,
 )
 from edgeseal.container import MemorySource, ZipSource
@@ -47,7 +52,7 @@ from edgeseal.statements.snapshot import Snapshot
 from edgeseal.verify import fastread
 from tests.vectors import world
 from tests.vectors.encoding import cbor as encode
-from tests.vectors.parts import bundles, exchanges, records, snapshots, trust_files
+from tests.vectors.parts import attestations, bundles, exchanges, records, snapshots, trust_files
 from tests.vectors.zips import Member, archive, deflated
 
 EVM = Path(__file__).parents[1] / "vectors" / "evm"
@@ -65,7 +70,7 @@ class Target:
 
 def targets() -> dict[str, Target]:
     """Every target by name."""
-    return core() | in_bundles() | on_the_wire() | chain() | texts()
+    return core() | tpm() | in_bundles() | on_the_wire() | chain() | texts()
 
 
 def core() -> dict[str, Target]:
@@ -91,6 +96,36 @@ def core() -> dict[str, Target]:
         "snapshot-proof": Target(snapshot_proof, [encode(item) for item in proofs()]),
         "pack": Target(pack, [a_pack()]),
     }
+
+
+def tpm() -> dict[str, Target]:
+    ak = cose.PublicKey.of(attestations.TPM.ak.x, attestations.TPM.ak.y)
+    whole, held = attestations.evidence()["evidence"], attestations.state()["evidence"]
+    chain = [attestations.MAKER.certify(attestations.TPM.ek), attestations.MIDDLE.certificate]
+    publics = [attestations.TPM.ek_public(), attestations.TPM.ak_public()]
+    return {
+        "tpm-public": Target(tpmstruct.public, publics),
+        "tpm-quote": Target(lambda data: tpmstruct.attested(data, tpmstruct.QUOTE), [attestations.TPM.quoted(b"x")[0]]),
+        "nv-public": Target(tpmstruct.nv_index, [attestations.TPM.nv_public()]),
+        "enrolment-evidence": Target(unwarned(attestation.check), [whole]),
+        "attest-evidence": Target(lambda data: tpmstate.check(data, world.LOG, ak), [held]),
+        "ek-certificate": Target(unwarned(ek_certificate), chain),
+    }
+
+
+def unwarned(decode: Callable[[bytes], object]) -> Callable[[bytes], object]:
+    """The decoder, without the library's warnings about what it reads all the same."""
+
+    def quietly(data: bytes) -> object:
+        with warnings.catch_warnings(action="ignore"):
+            return decode(data)
+
+    return quietly
+
+
+def ek_certificate(data: bytes) -> None:
+    ekchain.check_leaf(data, tpmstruct.public(attestations.TPM.ek_public()))
+    ekchain.authority(data, [attestations.MAKER.certificate], [bytes(32)])
 
 
 def on_the_wire() -> dict[str, Target]:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from edgeseal import (
+    attestation,
     cbor,
     commitment,
     cose,
@@ -25,6 +26,7 @@ from edgeseal import (
     snapshot,
     statements,
     topics,
+    tpmstate,
     trust,
 )
 from edgeseal.bundle import Bundle
@@ -276,8 +278,26 @@ def run_trust(given: Input) -> Any:
     return {"kid": found.tenant_root.kid, "fleet_log": found.fleet_log, "chain": chain}
 
 
+def run_enrolment_evidence(given: Input) -> Any:
+    shown = attestation.check(given["evidence"])
+    return {
+        "kind": shown.offer.kind, "fingerprint": shown.offer.digest, "ak": None if shown.ak is None else shown.ak.point,
+        "authority": shown.authority(frozenset(given["authorities"])),
+    }  # fmt: skip
+
+
+def run_attest_evidence(given: Input) -> Any:
+    state = tpmstate.check(given["evidence"], given["log"], key_of(given["ak"]))
+    clock = state.clock
+    return {
+        "size": state.size, "root": state.root, "clock": [clock.clock, clock.resets, clock.restarts, clock.safe],
+        "counter": state.counter,
+    }  # fmt: skip
+
+
 RUNNERS: dict[str, Callable[[Input], Any]] = {
     "absence-proof": run_snapshot_proof,
+    "attest-evidence": run_attest_evidence,
     "bundle": run_bundle,
     "cbor": run_cbor,
     "command-args": run_command_args,
@@ -286,6 +306,7 @@ RUNNERS: dict[str, Callable[[Input], Any]] = {
     "consistency-receipt": run_consistency_receipt,
     "device-head": run_device_head,
     "device-log-id": lambda given: {"log": device_log_id(given["kid"])},
+    "enrolment-evidence": run_enrolment_evidence,
     "fleet-head": run_fleet_head,
     "fleet-header": run_fleet_header,
     "fleet-log-id": lambda given: {

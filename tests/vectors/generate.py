@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from tests.vectors.parts import (
+    attestations,
     bundles,
     cbor_items,
     commitments,
@@ -32,6 +33,7 @@ from tests.vectors.parts import (
 
 FOLDER = Path(__file__).parent / "v1"
 PARTS: dict[str, ModuleType] = {
+    "attestation": attestations,
     "bundle": bundles,
     "cbor": cbor_items,
     "commitment": commitments,

@@ -1,0 +1,100 @@
+"""Certificates of endorsement keys: does a chain lead from this key to an authority that somebody believes
+(``docs/format.md`` 8.6; TCG EK Credential Profile)?
+
+Dates and revocation lists are not judged: no clock is trusted for anything, and a chip's certificate is meant to
+outlive its device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from edgeseal.errors import FormatError, VerificationError
+from edgeseal.tpmstruct import Public
+
+EK_CERTIFICATE: Final = "2.23.133.8.1"
+"""tcg-kp-EKCertificate: the purpose that a certificate of an endorsement key names."""
+_HASHES: Final = frozenset({"sha256", "sha384", "sha512"})
+_ODD: Final = (
+    ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion,
+)  # fmt: skip
+
+
+def load(data: bytes) -> x509.Certificate:
+    """Return the certificate in untrusted DER. Raises FormatError ``ek_certificate``."""
+    try:
+        return x509.load_der_x509_certificate(data)
+    except _ODD as error:
+        raise FormatError("ek_certificate", f"no X.509 certificate in DER: {error!r:.200}") from None
+
+
+def check_leaf(data: bytes, ek: Public) -> None:
+    """Check that an untrusted certificate is one of an endorsement key, and of this one.
+
+    Raises FormatError ``ek_certificate``, VerificationError ``ek_mismatch``.
+    """
+    certificate = load(data)
+    try:
+        key = certificate.public_key()
+        purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except (*_ODD, x509.ExtensionNotFound) as error:
+        raise FormatError("ek_certificate", f"no certificate of an endorsement key: {error!r:.200}") from None
+    if all(purpose.dotted_string != EK_CERTIFICATE for purpose in purposes):
+        raise FormatError("ek_certificate", "the certificate is not made out for an endorsement key")
+    if isinstance(key, rsa.RSAPublicKey):
+        numbers = key.public_numbers()
+        same = ek.point is None and (numbers.n, numbers.e) == (ek.modulus, ek.exponent)
+    elif isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
+        point = key.public_numbers()
+        same = ek.point is not None and (point.x.to_bytes(32, "big"), point.y.to_bytes(32, "big")) == (
+            ek.point.x, ek.point.y,
+        )  # fmt: skip
+    else:
+        same = False
+    if not same:
+        raise VerificationError("ek_mismatch", "the certificate is of another key than the endorsement key shown")
+
+
+def authority(leaf: bytes, others: Sequence[bytes], authorities: Iterable[bytes]) -> bytes | None:
+    """Return the digest of the authority that certifies ``leaf``, over any of ``others``; None where none does.
+
+    An authority is named by the SHA-256 of its certificate's DER bytes, as they stand among ``others``. Every issuer on
+    the way must be a certificate authority, allowed to sign certificates and so long a chain, and every signature be
+    over SHA-256 or longer. Raises FormatError ``ek_certificate``.
+    """
+    wanted = frozenset(authorities)
+    waiting = [(load(data), sha256(data).digest()) for data in dict.fromkeys(others)]
+    reached, below = [load(leaf)], 0
+    while reached:
+        issuers = [one for one in waiting if any(_issued(certificate, one[0], below) for certificate in reached)]
+        for _, digest in issuers:
+            if digest in wanted:
+                return digest
+        waiting = [one for one in waiting if one not in issuers]
+        reached, below = [certificate for certificate, _ in issuers], below + 1
+    return None
+
+
+def _issued(certificate: x509.Certificate, issuer: x509.Certificate, below: int) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+        hashed = certificate.signature_hash_algorithm
+        basic = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value
+        length = basic.path_length
+        may = basic.ca and (length is None or length >= below) and (hashed is None or hashed.name in _HASHES)
+        return may and _may_sign(issuer)
+    except (*_ODD, x509.ExtensionNotFound):
+        return False
+
+
+def _may_sign(issuer: x509.Certificate) -> bool:
+    try:
+        return issuer.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
+    except x509.ExtensionNotFound:
+        return True

@@ -1,0 +1,127 @@
+"""Attest records: does the TPM tell the same story as the history (``docs/format.md`` 4.5)?
+
+The TPM's signature makes its counts true and ties each to a head of the log; everything else in a record is the
+device's word, and is compared with them here. What the checks find belongs to the questions they speak to: order to
+``append_only``, records that are gone to ``completeness``, clocks and starts to ``cadence``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from edgeseal import tpmstate
+from edgeseal.cose import PublicKey
+from edgeseal.errors import EvidenceError
+from edgeseal.tpmstate import State
+from edgeseal.verify.history import History, Seen
+
+SLACK_MS: int = 300_000
+"""By how much wall clock and TPM clock may drift apart between two records, beside a share of the time between."""
+SHARE: int = 7
+"""One part in so many: TPM clocks are allowed to be off by 15 %."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attest:
+    """One attest record: its place, and what stands in it, undecoded until a key is known that may have signed it."""
+
+    seq: int
+    boot: int
+    t: int
+    evidence: bytes
+
+
+class Attests:
+    """Watches attest records. Memory grows with their number."""
+
+    kinds = frozenset({"attest"})
+
+    def __init__(self) -> None:
+        """Collect for one log."""
+        self.found: list[Attest] = []
+
+    def see(self, record: Seen) -> None:
+        """Keep a record whose body is here and of the type this module reads."""
+        if record.kind and record.fields is not None and record.fields["type"] == tpmstate.TYPE:
+            self.found.append(Attest(record.seq, record.boot, record.t, record.fields["evidence"]))
+
+
+def judge_attests(history: History, attests: Attests, ak: PublicKey | None) -> None:
+    """Compare the attest records with the history: (1) each is signed by the attestation key of the enrolment's
+    evidence, over a head of this log; (2) what only rises rises; (3) no attest record is missing between two; (4) no
+    start of the machine is; (5) the wall clock went on as the TPM's did.
+    """
+    if not attests.found:
+        return
+    order = history.cases["append_only"]
+    if ak is None:
+        order.note(f"{len(attests.found)} attest records are not judged: no attestation key of this device is shown")
+        return
+    # (1)
+    good: list[tuple[Attest, State]] = []
+    for attest in attests.found:
+        try:
+            state = tpmstate.check(attest.evidence, history.log, ak)
+        except EvidenceError as error:
+            order.fail(error.code, f"attest record {attest.seq}: {error.message}", attest.seq)
+            continue
+        if not 0 < state.size <= attest.seq or history.roots.get(state.size, state.root) != state.root:
+            order.fail("attest_head", f"attest record {attest.seq} is over no head of this log", attest.seq)
+            continue
+        good.append((attest, state))
+    for before, after in pairwise(good):
+        _judge_pair(history, before, after)
+    if good:
+        first, last = good[0][1].clock, good[-1][1].clock
+        order.note(f"{len(good)} attest records by the TPM, in its own order")
+        history.cases["cadence"].note(
+            f"between attest records {good[0][0].seq} and {good[-1][0].seq} the TPM was started "
+            f"{last.resets - first.resets} times and powered {(last.clock - first.clock) // 1000} s"
+        )
+
+
+def _judge_pair(history: History, before: tuple[Attest, State], after: tuple[Attest, State]) -> None:
+    (earlier, old), (later, new) = before, after
+    at = f"attest record {later.seq}"
+    order = history.cases["append_only"]
+    # (2)
+    if new.size < old.size:
+        order.fail("attest_head", f"{at} is over an older head than attest record {earlier.seq}", later.seq)
+    starts, former = (new.clock.resets, new.clock.restarts), (old.clock.resets, old.clock.restarts)
+    if starts < former:
+        order.fail("tpm_resets_fell", f"{at}: the TPM had been started more often before", later.seq)
+        return
+    fell = new.clock.clock <= old.clock.clock if starts == former else new.clock.clock < old.clock.clock
+    if fell and (starts == former or new.clock.safe):
+        order.fail("tpm_clock_fell", f"{at}: the TPM's clock stood later before", later.seq)
+        return
+    _judge_counter(history, before, after)
+    # (4)
+    missing = (new.clock.resets - old.clock.resets) - (later.boot - earlier.boot)
+    cadence = history.cases["cadence"]
+    if missing > 0:
+        detail = f"{at}: the TPM was started {missing} times more often than this history has starts"
+        cadence.leave_open("boots_missing", detail)
+    # (5)
+    if not later.t or not earlier.t or not new.clock.safe or not old.clock.safe:
+        return
+    wall, powered = later.t - earlier.t, new.clock.clock - old.clock.clock
+    slack = SLACK_MS + powered // SHARE
+    if wall < powered - slack or (starts == former and wall > powered + slack):
+        detail = f"{at}: the wall clock went on by {wall // 1000} s while the TPM's went on by {powered // 1000} s"
+        cadence.leave_open("clock_contradicts_tpm", detail)
+
+
+def _judge_counter(history: History, before: tuple[Attest, State], after: tuple[Attest, State]) -> None:
+    """(2), (3) for the NV counter: it rises by one after each record, so the next shows as much or one more."""
+    (_, old), (later, new) = before, after
+    if old.counter is None or new.counter is None:
+        return
+    if new.counter < old.counter:
+        detail = f"attest record {later.seq}: the NV counter stood higher before"
+        history.cases["append_only"].fail("tpm_counter_fell", detail, later.seq)
+    elif new.counter > old.counter + 1:
+        count = new.counter - old.counter - 1
+        detail = f"before attest record {later.seq} the TPM attested {count} times more than this history shows"
+        history.cases["completeness"].leave_open("attests_missing", detail)

@@ -1,0 +1,274 @@
+"""What the verifier says of a device's assurance, and of its history by what the TPM attested."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
+
+import pytest
+
+from edgeseal import attestation
+from edgeseal.bundle import Bundle
+from edgeseal.container import MemorySource
+from edgeseal.verify import Verdict, verify
+from tests.enrolments import AUTHORITY, MAKER, attest, evidence_of
+from tests.softtpm import Maker, SoftTpm
+from tests.world import Device, World
+
+LEVEL = "tpm-ek-verified"
+
+
+class Site:
+    """A world with one device that was enrolled with a transcript."""
+
+    def __init__(self, tpm: SoftTpm | None = None, evidence: bytes | None = None, level: str = LEVEL) -> None:
+        self.world = World()
+        self.world.anchor(tell=False)
+        self.tpm = tpm or SoftTpm("one")
+        self.device = self.world.device("cam-1", enrol=False)
+        self.evidence = evidence or evidence_of(self.device, self.tpm)
+        self.world.enrol(self.device, assurance=level, evidence=sha256(self.evidence).digest())
+        self.kept = [self.evidence]
+
+    def verdict(self, authorities: frozenset[bytes] = frozenset({AUTHORITY})) -> Verdict:
+        for device in self.world.devices:
+            if device.last[0] < device.size:
+                device.seal()
+            self.world.deliver(device)
+        self.world.anchor()
+        files = self.world.files()
+        files |= {f"enrolments/{sha256(data).hexdigest()}.cbor": data for data in self.kept}
+        trust = replace(self.world.trust(), ek_authorities=authorities)
+        return verify(Bundle(MemorySource(files)), trust)
+
+    def assurance(self, **options: frozenset[bytes]) -> tuple[str, str | None]:
+        found = self.verdict(**options).as_json()["devices"][0]["assurance"]
+        assert found["level"] in attestation.FILE + LEVEL + "softhsm tpm-unverified" and found["by"]
+        return found["ground"], found["reason"]
+
+
+def answer(verdict: Verdict, question: str) -> str:
+    found = verdict.questions[question]
+    return found.reason or found.answer
+
+
+def test_evidence_that_leads_to_a_trusted_authority_is_proof() -> None:
+    site = Site()
+    verdict = site.verdict()
+    (device,) = verdict.as_json()["devices"]
+    assert (device["assurance"]["level"], device["assurance"]["ground"]) == (LEVEL, "PROVED")
+    assert answer(verdict, "attribution") == "ok"
+    assert "supposing that operator" in verdict.questions["attribution"].detail
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda site: site.kept.clear(), "evidence_withheld"),
+        (lambda site: site.__setattr__("kept", [evidence_of(site.device, SoftTpm("other"))]), "evidence_withheld"),
+    ],
+)
+def test_without_its_evidence_it_is_the_operators_word(change: Callable[[Site], None], reason: str) -> None:
+    site = Site()
+    change(site)
+    assert site.assurance() == ("ATTESTED", reason)
+
+
+def test_an_authority_that_nobody_trusts_proves_nothing() -> None:
+    assert Site().assurance(authorities=frozenset()) == ("ATTESTED", "ek_untrusted")
+    assert Site().assurance(authorities=frozenset({bytes(32)})) == ("ATTESTED", "ek_untrusted")
+
+
+def test_levels_below_are_the_operators_word() -> None:
+    world = World()
+    device = world.device("cam-1", enrol=False)
+    soft, bare = evidence_of(device, None), evidence_of(device, SoftTpm("one"), None)
+    assert attestation.check(soft).ek is None
+    assert Site(evidence=bare, level="tpm-unverified").assurance() == ("ATTESTED", "evidence_withheld")
+
+
+def made(level: str, make: Callable[[Device], bytes]) -> Site:
+    """A site whose evidence is made for its own device."""
+    site = Site()
+    site.world = World()
+    site.world.anchor(tell=False)
+    site.device = site.world.device("cam-1", enrol=False)
+    site.evidence = make(site.device)
+    site.kept = [site.evidence]
+    site.world.enrol(site.device, assurance=level, evidence=sha256(site.evidence).digest())
+    return site
+
+
+@pytest.mark.parametrize(
+    ("level", "make", "reason"),
+    [
+        ("softhsm", lambda device: evidence_of(device, None), "no_tpm"),
+        ("tpm-unverified", lambda device: evidence_of(device, SoftTpm("one"), None), "ek_uncertified"),
+        (LEVEL, lambda device: evidence_of(device, SoftTpm("one"), Maker("stranger")), "ek_untrusted"),
+        (LEVEL, lambda device: evidence_of(device, SoftTpm("one"), None), "ek_untrusted"),
+    ],
+)
+def test_why_a_level_is_not_proved(level: str, make: Callable[[Device], bytes], reason: str) -> None:
+    assert made(level, make).assurance() == ("ATTESTED", reason)
+
+
+@pytest.mark.parametrize(
+    ("level", "make", "reason"),
+    [
+        (LEVEL, lambda device: evidence_of(device, SoftTpm("one"), name="cam-2"), "evidence_mismatch"),
+        (LEVEL, lambda device: evidence_of(device, SoftTpm("one"), genesis=bytes(32)), "evidence_mismatch"),
+        (LEVEL, lambda device: evidence_of(device, None), "evidence_mismatch"),
+        ("softhsm", lambda device: evidence_of(device, SoftTpm("one")), "evidence_mismatch"),
+        (LEVEL, lambda device: spoiled(evidence_of(device, SoftTpm("one"))), "bad_signature"),
+    ],
+)
+def test_evidence_that_does_not_fit_fails_attribution(level: str, make: Callable[[Device], bytes], reason: str) -> None:
+    verdict = made(level, make).verdict()
+    assert answer(verdict, "attribution") == reason
+    assert verdict.as_json()["devices"][0]["assurance"]["ground"] == "ATTESTED"
+
+
+def spoiled(evidence: bytes) -> bytes:
+    """Spoil the attestation key's signature."""
+    at = evidence.index(b"csig\x58\x40") + 20
+    return evidence[:at] + bytes([evidence[at] ^ 1]) + evidence[at + 1 :]
+
+
+@pytest.mark.parametrize("other", [SoftTpm("other"), None])
+def test_the_same_name_with_another_tpm_fails(other: SoftTpm | None) -> None:
+    site = Site()
+    second = site.world.device("cam-1", enrol=False, epoch=2)
+    evidence = evidence_of(second, other)
+    level = "softhsm" if other is None else LEVEL
+    site.world.enrol(second, assurance=level, evidence=sha256(evidence).digest())
+    site.kept.append(evidence)
+    site.world.deliver(second)
+    assert answer(site.verdict(), "attribution") == "tpm_differs"
+
+
+def test_the_same_tpm_may_come_again() -> None:
+    site = Site()
+    second = site.world.device("cam-1", enrol=False, epoch=2)
+    evidence = evidence_of(second, site.tpm)
+    site.world.enrol(second, assurance=LEVEL, evidence=sha256(evidence).digest())
+    site.kept.append(evidence)
+    site.world.deliver(second)
+    assert answer(site.verdict(), "attribution") == "ok"
+
+
+# ---- Attest records --------------------------------------------------------------------------------------------------
+
+
+def lived() -> Site:
+    """A device whose TPM attested at two starts, a reset between them, and once more."""
+    site = Site()
+    device, tpm = site.device, site.tpm
+    attest(device, tpm)
+    pass_time(site, 20)
+    device.boot, device.mono, tpm.resets = 2, 5, tpm.resets + 1
+    device.add("boot", reason="start", clean=False, build="1.0", config=bytes(32))
+    device.seal()
+    attest(device, tpm)
+    pass_time(site, 60)
+    return site
+
+
+def pass_time(site: Site, seconds: int, wall_s: int | None = None) -> None:
+    """Let time go by: for the TPM, and for the wall clock perhaps another."""
+    site.tpm.clock += 1_000 * seconds
+    site.device.t += 1_000 * (seconds if wall_s is None else wall_s)
+
+
+def test_a_history_that_the_tpm_confirms_is_dated_by_it() -> None:
+    site = lived()
+    attest(site.device, site.tpm)
+    site.device.heartbeat(1)
+    site.device.seal()
+    verdict = site.verdict()
+    assert verdict.as_json()["devices"][0]["assurance"]["ground"] == "PROVED"
+    for question in ("append_only", "completeness", "cadence", "integrity"):
+        assert answer(verdict, question) == "ok", verdict.questions[question]
+    assert "3 attest records by the TPM" in verdict.questions["append_only"].detail
+    assert "the TPM was started 1 times and powered 80 s" in verdict.questions["cadence"].detail
+
+
+def test_a_repeated_counter_is_a_power_cut_and_no_defect() -> None:
+    site = lived()
+    site.tpm.counter -= 1
+    attest(site.device, site.tpm)
+    verdict = site.verdict()
+    assert (answer(verdict, "append_only"), answer(verdict, "completeness")) == ("ok", "ok")
+
+
+@pytest.mark.parametrize(
+    ("change", "question", "reason"),
+    [
+        (lambda site: setattr(site.tpm, "resets", 3), "append_only", "tpm_resets_fell"),
+        (lambda site: setattr(site.tpm, "clock", 900_000), "append_only", "tpm_clock_fell"),
+        (lambda site: setattr(site.tpm, "counter", 2), "append_only", "tpm_counter_fell"),
+        (lambda site: setattr(site.tpm, "counter", 12), "completeness", "attests_missing"),
+        (lambda site: setattr(site.tpm, "resets", 7), "cadence", "boots_missing"),
+        (lambda site: pass_time(site, 86_400, 60), "cadence", "clock_contradicts_tpm"),
+        (lambda site: pass_time(site, 60, 86_400), "cadence", "clock_contradicts_tpm"),
+        (lambda site: setattr(site, "tpm", SoftTpm("other", resets=9)), "append_only", "bad_signature"),
+    ],
+)
+def test_what_the_tpm_contradicts(change: Callable[[Site], None], question: str, reason: str) -> None:
+    site = lived()
+    change(site)
+    attest(site.device, site.tpm)
+    verdict = site.verdict()
+    assert answer(verdict, question) == reason, verdict.questions[question]
+
+
+def test_a_clock_that_is_not_safe_after_a_power_cut_contradicts_nothing() -> None:
+    site = lived()
+    site.tpm.resets, site.tpm.clock, site.tpm.safe = site.tpm.resets + 1, 900_000, False
+    site.device.boot, site.device.mono = 3, 5
+    site.device.add("boot", reason="start", clean=False, build="1.0", config=bytes(32))
+    site.device.seal()
+    attest(site.device, site.tpm)
+    assert answer(site.verdict(), "append_only") == "ok"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        lambda device: (2, bytes(32)),
+        lambda device: (device.size + 1, device.root()),
+        lambda device: (2, device.root(2)),
+    ],
+)
+def test_an_attest_record_over_another_head_fails(head: Callable[[Device], tuple[int, bytes]]) -> None:
+    site = lived()
+    attest(site.device, site.tpm, head=head(site.device))
+    assert answer(site.verdict(), "append_only") == "attest_head"
+
+
+def test_an_attest_record_that_is_repeated_fails() -> None:
+    site = lived()
+    attest(site.device, site.tpm)
+    again = site.device.records[-1]
+    fields = {"type": "tpm2", "evidence": record_evidence(again.body)}
+    site.device.add("attest", **fields)
+    site.device.seal()
+    assert answer(site.verdict(), "append_only") == "tpm_clock_fell"
+
+
+def record_evidence(body: bytes) -> bytes:
+    from edgeseal.record import decode_body
+
+    evidence: bytes = decode_body("attest", body)["evidence"]
+    return evidence
+
+
+def test_nothing_is_said_of_attest_records_without_their_key() -> None:
+    site = lived()
+    site.kept.clear()
+    site.tpm.counter = 2
+    attest(site.device, site.tpm)
+    verdict = site.verdict()
+    assert answer(verdict, "append_only") == "ok"
+    assert "not judged" in verdict.questions["append_only"].detail
+    assert MAKER.certificate
