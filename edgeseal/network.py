@@ -42,7 +42,8 @@ class NetworkProfile:
 
     ``kind`` is ``operator`` (chain run by the party under audit) or ``public``. Contract addresses are 20 bytes, code
     hashes (Keccak-256 of the deployed code), ``nonce`` and ``fleet_log`` 32. The contracts of :data:`FURTHER` and
-    ``rules`` (how the chain behaves) are None in profiles that do not name them.
+    ``rules`` (how the chain behaves) are None in profiles that do not name them; nothing of this log stands in a block
+    below ``first_block``.
     """
 
     chain_id: int
@@ -60,6 +61,7 @@ class NetworkProfile:
     record_verifier: Deployed | None = None
     tenant_admin: Deployed | None = None
     rules: ChainRules | None = None
+    first_block: int = 0
 
     @classmethod
     def decode(cls, data: bytes) -> NetworkProfile:
@@ -82,6 +84,7 @@ class NetworkProfile:
             PublicKey.of(bytes.fromhex(root.text("x", _HASH)), bytes.fromhex(root.text("y", _HASH))),
             bytes.fromhex(top.text("nonce", _HASH)),
             bytes.fromhex(top.text("fleet_log", _HASH)),
+            first_block=top.integer("first_block", 0, 2**64 - 1, 0),
             rules=ChainRules.read(top.section("chain")) if "chain" in top else None,
             **{field: _deployed(top, codes, key) for field, key in FURTHER.items()},
         )
@@ -106,8 +109,9 @@ class NetworkProfile:
         addresses = "".join(f'{key}: "0x{one.address.hex()}"\n' for key, one in self.further())
         codes = "".join(f'  {key}: "{one.code.hex()}"\n' for key, one in self.further())
         rules = "" if self.rules is None else "chain:\n" + self.rules.render("  ")
+        first = f"first_block: {self.first_block}\n" if self.first_block else ""
         return (
-            f"schema: {SCHEMA}\nchain_id: {self.chain_id}\nkind: {self.kind}\n{rules}"
+            f"schema: {SCHEMA}\nchain_id: {self.chain_id}\nkind: {self.kind}\n{first}{rules}"
             f'fleet_log_contract: "0x{self.fleet_log_contract.hex()}"\n'
             f'identity_registry: "0x{self.identity_registry.hex()}"\n{addresses}'
             f'code_hashes:\n  fleet_log_contract: "{self.fleet_log_code.hex()}"\n'

@@ -235,6 +235,10 @@ class Section:
             found.append(Section(value, f"{self.path(key)}[{index}]"))
         return found
 
+    def left(self) -> list[str]:
+        """Return the keys that no reader has taken yet, in the file's order."""
+        return list(self._values)
+
     def done(self) -> None:
         """Refuse keys that no reader asked for, with code ``yaml_unknown_key``."""
         if self._values:

@@ -14,7 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edgeseal.errors import EdgesealError, EvidenceError, InvariantBroken
+from edgeseal import limits
+from edgeseal.errors import EdgesealError, EvidenceError, InvariantBroken, UsageError
 from edgeseal_agent import config as configuration
 
 EXAMPLES = {
@@ -24,6 +25,7 @@ EXAMPLES = {
     "status": ("--json", "what is recorded, sealed, sent, receipted"),
     "incident": ("--open 'the arm hit the fence'", "hold the records before and after, and their inputs"),
     "export": ("--out device.zip", "everything this device can show, as a bundle"),
+    "possession": ("--challenge c.json --out proof.json", "sign that this key may be registered on chain"),
 }
 
 
@@ -125,6 +127,23 @@ def export(options: argparse.Namespace) -> int:
     return 0
 
 
+def possession(options: argparse.Namespace) -> int:
+    """Sign an operator's challenge, so that the device key is registered on chain as held by this device."""
+    from edgeseal_agent.identity import write_file
+    from edgeseal_agent.possession import prove
+
+    proof = prove(configuration.load(options.config), _small_file(options.challenge))
+    if options.out is None:
+        print(proof.encode().decode(), end="")
+        return 0
+    write_file(options.out, proof.encode(), 0o644)
+    if options.json:
+        print(json.dumps({"out": str(options.out), "kid": proof.key.kid.hex()}))
+    else:
+        print(f"{options.out}: signed by {proof.key.kid.hex()}; hand it to the operator")
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the whole command line's parser."""
     top = argparse.ArgumentParser(
@@ -134,9 +153,9 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = top.add_subparsers(
-        dest="command", required=True, metavar="init | check | run | status | incident | export"
+        dest="command", required=True, metavar="init | check | run | status | incident | export | possession"
     )
-    for function in (init, check, run, status, incident, export):
+    for function in (init, check, run, status, incident, export, possession):
         text = str(function.__doc__)
         sub = commands.add_parser(
             function.__name__, help=text.rstrip("."), description=text,
@@ -159,7 +178,21 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("--wait-s", type=float, default=30.0, help="for the agent to record it (%(default)s)")
         if function is export:
             sub.add_argument("--out", type=Path, required=True, metavar="PATH", help="a new folder, or a new .zip")
+        if function is possession:
+            sub.add_argument(
+                "--challenge", type=Path, required=True, metavar="FILE", help="from: edgeseal identity challenge"
+            )
+            sub.add_argument("--out", type=Path, metavar="FILE", help="where the proof goes; default: printed")
     return top
+
+
+def _small_file(path: Path) -> bytes:
+    """Return the bytes of a file that people hand over; UsageError ``challenge_file`` when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(limits.MAX_YAML + 1)
+    except OSError as error:
+        raise UsageError("challenge_file", f"cannot read {path}: {error.strerror}") from error
 
 
 def _count(text: str) -> int:

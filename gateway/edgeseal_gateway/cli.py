@@ -17,6 +17,7 @@ OK, FAILED, BROKEN = 0, 1, 2
 _EXAMPLES: Final = """\
 examples, in the order of a first start:
   edgeseal-gateway key --config gateway.yaml --out gateway-key.cbor
+  edgeseal-gateway possession --config gateway.yaml --challenge gateway-challenge.json --out gateway-proof.json
   edgeseal-gateway account new --config gateway.yaml
   edgeseal-gateway init --config gateway.yaml --keyset keyset-1.cbor
   edgeseal-gateway check --config gateway.yaml
@@ -42,6 +43,16 @@ def _key(config: Config, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _init(config: Config, options: argparse.Namespace) -> dict[str, Any]:
+def _possession(config: Config, options: argparse.Namespace) -> dict[str, Any]:
+    from edgeseal_gateway import possession
+
+    proof = possession.prove(config, options.challenge)
+    if options.out is not None:
+        options.out.write_bytes(proof.encode())
+    found: dict[str, Any] = json.loads(proof.encode())
+    return found
+
+
     from edgeseal_gateway import initialise
 
     return initialise.create(config, options.keyset)
@@ -116,6 +127,7 @@ _COMMANDS: Final[dict[str, tuple[Callable[[Config, argparse.Namespace], dict[str
     "backup": (_backup, "write a checked copy of store and packages, also while the gateway runs"),
 }
 
+    "possession": (_possession, "sign an operator's challenge, so that the key is registered on chain as held here"),
 
 def parser() -> argparse.ArgumentParser:
     """Return the whole command line's parser."""
@@ -146,6 +158,9 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("target", type=int, nargs="?", help="cancel: the nonce; abandon: the size")
             command.add_argument("--words", help="who asks for it and why: kept with time and outcome")
         elif name == "backup":
+        elif name == "possession":
+            command.add_argument("--challenge", type=Path, required=True, help="from: edgeseal identity challenge")
+            command.add_argument("--out", type=Path, help="write the proof here, for edgeseal identity register")
             command.add_argument("--out", type=Path, required=True, help="a folder that does not exist yet")
         elif name == "run":
             command.add_argument("--verbose", action="store_true", help="say more on standard error")

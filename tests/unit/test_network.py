@@ -37,6 +37,7 @@ FULL = dataclasses.replace(
     record_verifier=Deployed(bytes.fromhex("59" * 20), bytes.fromhex("5a" * 32)),
     tenant_admin=Deployed(bytes.fromhex("5b" * 20), bytes.fromhex("5c" * 32)),
     rules=Preset.decode(PRESETS["base"]).rules,
+    first_block=17,
 )
 
 
