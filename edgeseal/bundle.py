@@ -20,6 +20,7 @@ from edgeseal.container import Source
 from edgeseal.cose import PublicKey
 from edgeseal.errors import FormatError
 from edgeseal.snapshot import AbsenceProof, SnapshotProof, proof_from_map
+from edgeseal.stateevidence import NAMES, AccountEvidence, CommandChain, StorageEvidence
 
 SCHEMA: Final = "edgeseal-bundle/1"
 
@@ -99,7 +100,7 @@ class Bundle:
         self._source = source
         self._names = sorted(source.names())
         for name in self._names:
-            if not _LAYOUT.fullmatch(name):
+            if not _LAYOUT.fullmatch(name) and not NAMES.fullmatch(name):
                 raise FormatError("bundle_layout", f"{name!r:.300} is not a file of a bundle")
 
     def index(self) -> dict[str, Any]:
@@ -170,10 +171,36 @@ class Bundle:
     def anchors(self) -> Iterator[AnchorEvidence]:
         """Yield the anchor evidence. Raises ``bundle_order`` where the name is not that of the block in it."""
         for name in self._under("chain/"):
+            if NAMES.fullmatch(name):
+                continue
             anchor = AnchorEvidence.decode(self._source.read(name))
             if name != anchor_name(anchor):
                 raise FormatError("bundle_order", f"{name} holds another block's log")
             yield anchor
+
+    def accounts(self) -> Iterator[AccountEvidence]:
+        """Yield contracts' accounts at blocks (14.2). Raises ``bundle_order`` where the name is not of that block."""
+        for name in self._under("chain/accounts/"):
+            found = AccountEvidence.decode(self._source.read(name))
+            if name != found.name:
+                raise FormatError("bundle_order", f"{name} holds another block's accounts")
+            yield found
+
+    def storage(self) -> Iterator[StorageEvidence]:
+        """Yield slots under storage roots (14.3). Raises ``bundle_order`` where the name is not of that root."""
+        for name in self._under("chain/storage/"):
+            found = StorageEvidence.decode(self._source.read(name))
+            if name != found.name(_number(name)):
+                raise FormatError("bundle_order", f"{name} holds another root's slots")
+            yield found
+
+    def commands(self) -> Iterator[CommandChain]:
+        """Yield the entries of commands' digest chains (14.4), by audience, rising. Raises ``bundle_order``."""
+        for name in self._under("chain/commands/"):
+            found = CommandChain.decode(self._source.read(name))
+            if name != found.name(_number(name)):
+                raise FormatError("bundle_order", f"{name} holds another audience's commands")
+            yield found
 
     def public_keys(self) -> Iterator[PublicKey]:
         """Yield the public keys, each named by its own kid. Raises ``bundle_order``, ``key_invalid``."""
@@ -253,6 +280,11 @@ def _first(names: list[str], prefix: str) -> int:
         middle = (low + high) // 2
         low, high = (middle + 1, high) if names[middle] < prefix else (low, middle)
     return low
+
+
+def _number(name: str) -> int:
+    """Return the number at the end of a file's name."""
+    return int(name[-25:-5])
 
 
 def _anything(value: Any, at: str) -> None:

@@ -12,6 +12,7 @@ from edgeseal.bundle import SCHEMA, AnchorEvidence, Consistency, Item, anchor_na
 from edgeseal.commitment import Opening
 from edgeseal.cose import PublicKey
 from edgeseal.errors import UsageError
+from edgeseal.stateevidence import AccountEvidence, CommandChain, StorageEvidence
 
 CHUNK_BYTES: Final = 96 * 1024
 """About how large the writer lets an array file grow: below cbor.FAST_SIZE, so that it is read fast."""
@@ -82,6 +83,18 @@ class Writer:
     def anchor(self, anchor: AnchorEvidence) -> None:
         """Write one anchor's evidence."""
         self._put(anchor_name(anchor), anchor.encode())
+
+    def accounts(self, found: AccountEvidence) -> None:
+        """Write contracts' accounts at one block; one call a block."""
+        self._put(found.name, found.encode())
+
+    def storage(self, found: StorageEvidence, number: int) -> None:
+        """Write slots under one storage root: its ``number``-th file, from 0."""
+        self._put(found.name(number), found.encode())
+
+    def commands(self, found: CommandChain, number: int) -> None:
+        """Write entries of an audience's digest chain, the first of them its ``number``-th, from 0."""
+        self._put(found.name(number), found.encode())
 
     def key(self, key: PublicKey) -> None:
         """Write one public key."""

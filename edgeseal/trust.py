@@ -11,6 +11,7 @@ from typing import Final
 from edgeseal import limits
 from edgeseal.cose import PublicKey
 from edgeseal.errors import FormatError
+from edgeseal.network import Deployed
 from edgeseal.strictyaml import Section, load
 
 SCHEMA: Final = "edgeseal-trust/1"
@@ -30,7 +31,8 @@ class ChainTrust:
 
     ``kind`` is ``operator`` (run by the party under audit: what it says is ATTESTED) or ``public``. Contracts are
     20-byte addresses or None; code hashes are Keccak-256 of the deployed code or None; ``blocks`` are block hashes
-    accepted as final; ``endpoints`` are RPC URLs that are believed.
+    accepted as final; ``endpoints`` are RPC URLs that are believed. ``command_log`` and ``model_registry`` are further
+    contracts, with their code, whose word is asked for where they are named.
     """
 
     id: int
@@ -41,6 +43,8 @@ class ChainTrust:
     registry_code: bytes | None
     blocks: frozenset[bytes]
     endpoints: tuple[str, ...]
+    command_log: Deployed | None = None
+    model_registry: Deployed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,8 @@ def _chain(section: Section) -> ChainTrust:
         registry_code=_hex32(codes, "identity_registry") if codes and "identity_registry" in codes else None,
         blocks=_digests(section, "blocks"),
         endpoints=tuple(_urls(section)),
+        command_log=_deployed(section, codes, "command_log_contract"),
+        model_registry=_deployed(section, codes, "model_registry"),
     )
     if codes:
         codes.done()
@@ -119,6 +125,16 @@ def _hex32(section: Section, key: str) -> bytes:
 
 def _address(section: Section, key: str) -> bytes | None:
     return bytes.fromhex(section.text(key, _ADDRESS)[2:]) if key in section else None
+
+
+def _deployed(section: Section, codes: Section | None, key: str) -> Deployed | None:
+    """Return a further contract: who names one gives the hash of its code too."""
+    address = _address(section, key)
+    if address is None:
+        return None
+    if codes is None:
+        raise FormatError("yaml_missing_key", f"{section.path('code_hashes')} is missing: it gives the code of {key}")
+    return Deployed(address, _hex32(codes, key))
 
 
 def _digests(section: Section, key: str) -> frozenset[bytes]:
@@ -145,17 +161,15 @@ def _quoted(digests: frozenset[bytes]) -> str:
 
 def _chain_lines(chain: ChainTrust) -> list[str]:
     lines = ["chain:", f"  id: {chain.id}", f"  kind: {chain.kind}"]
-    for name, address in (
-        ("fleet_log_contract", chain.fleet_log_contract),
-        ("identity_registry", chain.identity_registry),
-    ):
-        if address:
-            lines.append(f'  {name}: "0x{address.hex()}"')
-    codes = [
-        f'{name}: "{code.hex()}"'
-        for name, code in (("fleet_log_contract", chain.fleet_log_code), ("identity_registry", chain.registry_code))
-        if code
-    ]
+    command_log, model_registry = chain.command_log, chain.model_registry
+    contracts = (
+        ("fleet_log_contract", chain.fleet_log_contract, chain.fleet_log_code),
+        ("identity_registry", chain.identity_registry, chain.registry_code),
+        ("command_log_contract", command_log and command_log.address, command_log and command_log.code),
+        ("model_registry", model_registry and model_registry.address, model_registry and model_registry.code),
+    )
+    lines += [f'  {name}: "0x{address.hex()}"' for name, address, _ in contracts if address]
+    codes = [f'{name}: "{code.hex()}"' for name, _, code in contracts if code]
     if codes:
         lines.append(f"  code_hashes: {{{', '.join(codes)}}}")
     if chain.blocks:

@@ -33,6 +33,7 @@ from edgeseal.statements.enrolment import Enrolment, device_log_id
 from edgeseal.statements.keyset import Keyset, Member
 from edgeseal.statements.revocation import Revocation
 from edgeseal.trust import ChainTrust, Trust
+from tests.chainstate import Contracts
 
 CHAIN = 31337
 CONTRACT = b"\xc0" * 20
@@ -228,6 +229,8 @@ class World:
         self.heads: list[bytes] = []
         self.anchors: list[AnchorEvidence] = []
         self.devices: list[Device] = []
+        self.contracts: Contracts | None = None
+        """Their storage, if the chain's state is to be proved."""
         self.time_s = START_MS // 1000
         self.last: tuple[int, bytes] = (0, bytes(32))
         self._next_key = seed * 1000 + 100
@@ -366,13 +369,16 @@ class World:
         )
         proof = evmproof.build_receipt_proof([paid, ours], 1)
         number = len(self.anchors) + 1
+        state = bytes(32) if self.contracts is None else self.contracts.state_root(size, root)
         header = evmproof.encode_header(
             [
-                bytes(32), bytes(32), bytes(20), bytes(32), bytes(32), proof.receipts_root, bytes(256), 0, number,
+                bytes(32), bytes(32), bytes(20), state, bytes(32), proof.receipts_root, bytes(256), 0, number,
                 30_000_000, 90_000, self.time_s, b"", bytes(32), bytes(8), 7,
             ]
         )  # fmt: skip
         block = evmproof.keccak256(header)
+        if self.contracts is not None:
+            self.contracts.mined(block, header)
         made = AnchorEvidence(CHAIN, contract, block, header, ours, 1, proof.nodes, 0)
         self.anchors.append(made)
         return made

@@ -8,7 +8,7 @@ never carries a value of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 from edgeseal.errors import FormatError, UsageError, VerificationError
@@ -61,6 +61,38 @@ def verify_inclusion(root: bytes, key: bytes, value: bytes, nodes: Sequence[byte
     walk.close()
     if node[1] != value:
         raise VerificationError("trie_value", "the key holds another value")
+
+
+def lookup(root: bytes, key: bytes, open_node: Callable[[bytes], list[rlp.Item]]) -> bytes | None:
+    """Return what ``key`` holds in the trie with this root, None where the trie shows that it holds nothing.
+
+    ``open_node`` gives the node with a hash, as :func:`parse_node` reads it, after comparing the hash; what it raises
+    passes through. The root is of a trie that is not empty, and all its keys are as long as this one. Raises what
+    :func:`verify_inclusion` raises for nodes and paths, nothing else.
+    """
+    if not 0 < len(key) <= MAX_KEY_SIZE:
+        raise FormatError("trie_key_size", f"a key of {len(key)} bytes, 1 to {MAX_KEY_SIZE} are allowed")
+    path, node = _half_bytes(key), open_node(root)
+    while True:
+        if len(node) == _PAIR:
+            shared = _path_of(node[0])
+            if _is_leaf(node):
+                return node[1] if shared == path and isinstance(node[1], bytes) else None
+            if not path.startswith(shared):
+                return None
+            child, path = node[1], path[len(shared) :]
+        else:
+            child, path = (node[path[0]], path[1:]) if path else (b"", path)
+        if child == b"":
+            return None
+        node = _checked_node(child) if isinstance(child, list) else open_node(child)
+
+
+def parse_node(encoded: bytes) -> list[rlp.Item]:
+    """Return an untrusted node after checking all that does not depend on a key. Raises FormatError ``rlp_*``,
+    ``trie_*``.
+    """
+    return _checked_node(rlp.decode(encoded))
 
 
 def build_proof(entries: Mapping[bytes, bytes], key: bytes) -> tuple[bytes, list[bytes]]:

@@ -151,6 +151,7 @@ def judge_commands(
     if not commands.taken:
         case.prove("no command was taken")
         return frozenset()
+    note_logged(history, commands, view, case)
     ground, problem = view.order(last)
     if problem:
         case.leave_open(*problem)
@@ -220,6 +221,23 @@ def _judge_one(
         case.fail(error.code, f"the arguments of the command in record {seq}: {error.message}", seq)
         return None
     return package if isinstance(package, bytes) else None
+
+
+def note_logged(history: History, commands: Commands, view: View, case: Case) -> None:
+    """Note which commands CommandLog is proved to hold too, where the trust file names one. It changes no answer: that
+    a command was logged on chain is nobody's duty."""
+    states = view.states
+    if states is None or states.trust.chain is None or states.trust.chain.command_log is None:
+        return
+    held = unknown = 0
+    for taken in commands.received:
+        told = states.logged(taken.command.audience)
+        found = told is not None and taken.digest in told.digests
+        known = told is not None and (found or told.complete)
+        states.commands.append((history.log, taken.seq, taken.digest, found if known else None))
+        held, unknown = held + found, unknown + (not known)
+    rest = f", of {unknown} nothing shows it" if unknown else ""
+    case.note(f"{held} of {len(commands.received)} commands also stand in the command log on chain{rest}")
 
 
 def _judge_withheld(history: History, commands: Commands, view: View, found: tuple[int, Enrolment], case: Case) -> None:

@@ -13,6 +13,7 @@ from edgeseal.bundle import AnchorEvidence
 from edgeseal.errors import EvidenceError, VerificationError
 from edgeseal.evmproof import verify_log
 from edgeseal.fleetlog_event import decode_anchored
+from edgeseal.stateevidence import AccountEvidence, StorageEvidence
 from edgeseal.trust import OPERATOR, ChainTrust, Trust
 from edgeseal.verify.verdict import (
     ATTESTED,
@@ -61,19 +62,28 @@ class ChainState:
 
 
 @dataclass(frozen=True, slots=True)
+class Proofs:
+    """Proofs of contracts' state after the block of a :class:`ChainState`, in the forms a bundle has them."""
+
+    accounts: AccountEvidence
+    storage: tuple[StorageEvidence, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ChainView:
     """What the caller read from RPC endpoints and may be believed: by an endpoint that the trust file names, or as
     two independent endpoints that both report the block final agree.
 
     ``how`` says which; ``blocks`` are those of the bundle's anchor blocks found canonical and final; ``state`` is
     the newest state read, after the contracts' code was compared with the trust file; ``problems`` are (reason,
-    detail) of what could not be believed.
+    detail) of what could not be believed; ``proofs`` are those of the state, where the endpoints gave any.
     """
 
     how: str
     blocks: frozenset[bytes] = frozenset()
     state: ChainState | None = None
     problems: tuple[tuple[str, str], ...] = ()
+    proofs: Proofs | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +124,12 @@ class Anchors:
                 self.believed.append(
                     Anchor(state.size, state.root, self._chain.id, state.block, state.number, state.timestamp, ground)
                 )
+        self.believed.sort(key=lambda anchor: (anchor.size, anchor.number))
+
+    def take(self, heads: Iterable[Anchor]) -> None:
+        """Take heads that a believed state shows, beside those that events did."""
+        known = {(anchor.block, anchor.size, anchor.root) for anchor in self.believed}
+        self.believed += [head for head in heads if (head.block, head.size, head.root) not in known]
         self.believed.sort(key=lambda anchor: (anchor.size, anchor.number))
 
     @property

@@ -22,6 +22,8 @@ from edgeseal.verify.chain import RegistryKey
 from edgeseal.verify.fleet import Placed
 from edgeseal.verify.history import History
 from edgeseal.verify.logs import Compared, need_signed
+from edgeseal.verify.standing import Told, judge_operator_proved, judge_proved
+from edgeseal.verify.state import REGISTRY
 from edgeseal.verify.view import View
 
 
@@ -110,8 +112,8 @@ def judge_attribution(
 
 def judge_key_valid(history: History, view: View) -> None:
     """Answer key_valid: (1) the key was enrolled, from a position on; (2) every head of it in the fleet log stands
-    within the key's validity, by the registry where it was read, else by the revocations among all statements of the
-    key."""
+    within the key's validity, by the registry where an endpoint that is believed says it; (3) and where it is proved;
+    (4) what neither reaches, by the revocations among all statements of the key."""
     case = history.cases["key_valid"]
     # (1)
     found = enrolment_of(history, view)
@@ -133,10 +135,53 @@ def judge_key_valid(history: History, view: View) -> None:
         case.leave_open("not_sequenced", detail)
     # (2)
     state = view.anchors.state
-    if state is not None and view.anchors.ground_of_state() is not None:
+    said = state is not None and view.anchors.ground_of_state() is not None
+    if state is not None and said:
         _by_registry(case, view, state.keys.get(history.key.kid), placed, state.size)
-    else:
+    # (3)
+    proved = _by_proofs(case, view, history.key.kid, placed, alone=not said)
+    # (4)
+    if not said and not proved:
         _by_statements(history, view, placed, found[0])
+
+
+def _by_proofs(case: Case, view: View, kid: bytes, placed: list[int], alone: bool) -> bool:
+    """Judge by the registry's proved states; return whether they reach every head and the newest anchor known.
+
+    ``alone``: no endpoint was asked, so that what the proofs leave out is known from nowhere.
+    """
+    states = view.states
+    if states is None or not states.registry:
+        if states is not None and REGISTRY in states.open:
+            case.note(states.open[REGISTRY][1])
+        return False
+    told: Told = states.key(kid)
+    if not told:
+        if alone:
+            case.leave_open("state_missing", "the registry's word on this key is not among its proofs here")
+        return alone
+    newest, key = told[-1]
+    assert newest.size is not None
+    if key is None:
+        case.leave_open("not_registered", "the identity registry does not know this key for this fleet log")
+        return True
+    if key.role != "device":
+        case.fail("wrong_role", f"the registry knows this key as {key.role}")
+    reached = [judge_proved(case, told, position, f"the head at {position}") for position in placed]
+    known = max((anchor.size for anchor in view.anchors.believed), default=0)
+    if newest.size < known:
+        if alone:
+            detail = f"the registry is proved as of anchored size {newest.size}, a block with size {known} is known"
+            case.leave_open("state_stale", detail)
+        return alone
+    if not all(reached):
+        return False
+    detail = (
+        f"{len(placed)} heads within the validity that the identity registry is proved to hold after block "
+        f"{newest.number}, as of anchored size {newest.size} ({newest.ground.how})"
+    )
+    case.stand(newest.ground.ground, newest.ground.by, detail)
+    return True
 
 
 def _by_registry(case: Case, view: View, key: RegistryKey | None, placed: list[int], size: int) -> None:
@@ -173,13 +218,15 @@ def judge_standing(case: Case, key: RegistryKey, position: int, what: str, seq: 
 
 
 def judge_operator(case: Case, view: View, kid: bytes, position: int, what: str, seq: int | None = None) -> None:
-    """Judge an operator's key by the registry too, where it was read and knows the key: the registry wins over
-    keysets.
+    """Judge an operator's key by the registry too, where it was read or proved and knows the key: the registry wins
+    over keysets.
     """
     state = view.anchors.state
     key = state.keys.get(kid) if state else None
     if key is not None:
         judge_standing(case, key, position, what, seq)
+    if view.states is not None:
+        judge_operator_proved(case, view.states, kid, position, what, seq)
 
 
 def _by_statements(history: History, view: View, placed: list[int], start: int) -> None:
@@ -197,9 +244,10 @@ def _by_statements(history: History, view: View, placed: list[int], start: int) 
             _apply(case, revocation, content, placed)
     if entry and entry.valid_until is not None and not told.placed:
         case.leave_open("revoked", f"a snapshot says the key ended at {entry.valid_until}, the revocation is not here")
+    proved = view.states.key(history.key.kid) if view.states else []
+    reach = f"is proved as of size {proved[-1][0].size} only" if proved else "was not read"
     detail = (
-        f"{len(placed)} heads from {start} on; no revocation in the fleet log as of {told.as_of}; the registry "
-        f"was not read"
+        f"{len(placed)} heads from {start} on; no revocation in the fleet log as of {told.as_of}; the registry {reach}"
     )
     case.attest(view.gateway, detail)
 

@@ -109,6 +109,31 @@ class DeviceVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class ChainShown:
+    """What is proved of the chain's state, beside the answers.
+
+    ``blocks`` are (hash, number, time in seconds, anchored size or None); ``commands`` are (device log, record, digest
+    of the command, whether the command log on chain holds it, None where nothing shows it).
+    """
+
+    blocks: tuple[tuple[bytes, int, int, int | None], ...]
+    commands: tuple[tuple[bytes, int, bytes, bool | None], ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the ``chain`` block of format.md 16."""
+        return {
+            "blocks": [
+                {"block": block.hex(), "number": number, "time": time, "size": size}
+                for block, number, time, size in self.blocks
+            ],
+            "commands": [
+                {"log": log.hex(), "seq": seq, "digest": digest.hex(), "logged": logged}
+                for log, seq, digest, logged in self.commands
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The whole answer to one bundle. ``asked`` are the questions that count for the exit code; ``refused`` says
     that the bundle could not be read as a whole, which fails whatever was asked.
@@ -126,6 +151,7 @@ class Verdict:
     statements: int
     refused: bool = False
     activated: frozenset[bytes] = frozenset()
+    chain: ChainShown | None = None
 
     @property
     def exit_code(self) -> int:
@@ -158,6 +184,7 @@ class Verdict:
             "records": self.records,
             "heads": self.heads,
             "statements": self.statements,
+            "chain": None if self.chain is None else self.chain.as_json(),
         }
 
 

@@ -17,6 +17,7 @@ from edgeseal.errors import EvidenceError, FormatError
 from edgeseal.merkle import leaf_hash
 from edgeseal.record import Header, decode_body
 from edgeseal.trust import Trust
+from edgeseal.verify.approval import judge_approvals
 from edgeseal.verify.attests import Attests, judge_attests
 from edgeseal.verify.authority import Commands, judge_commands
 from edgeseal.verify.case import Cases
@@ -35,10 +36,12 @@ from edgeseal.verify.logs import (
 from edgeseal.verify.models import Models, Reexecution, judge_identity, judge_reexecution
 from edgeseal.verify.policy import Policy
 from edgeseal.verify.reading import Reading
+from edgeseal.verify.state import States
 from edgeseal.verify.times import Silence, judge_cadence, judge_existed_after, judge_existed_by
 from edgeseal.verify.verdict import (
     NEED_TRUST,
     Answer,
+    ChainShown,
     DeviceVerdict,
     Failure,
     Unanswered,
@@ -50,8 +53,18 @@ from edgeseal.verify.views import judge_device, judge_fleet
 
 _NO_TRUST = "no trust file was given, so keys are known by thumbprint only"
 
-FLEET_QUESTIONS = frozenset({"single_view_fleet", "append_only", "position", "existed_by"})
-"""Questions that are (also) about the fleet log as a whole."""
+FLEET_QUESTIONS = frozenset(
+    {
+        "single_view_fleet",
+        "append_only",
+        "position",
+        "existed_by",
+        "key_valid",
+        "command_authority",
+        "model_identity",
+    }
+)
+"""Questions that are (also) about the fleet log, or the chain it stands on, as a whole."""
 
 
 class Verification:
@@ -74,6 +87,7 @@ class Verification:
         self._progress = progress
         self._histories: dict[bytes, History] = {}
         self._activated: frozenset[bytes] = frozenset()
+        self._states: States | None = None
         self._watchers: dict[bytes, tuple[Silence, Commands, Policy, Models]] = {}
         self._attests: dict[bytes, Attests] = {}
         self._identities: dict[bytes, Identity] = {}
@@ -98,6 +112,9 @@ class Verification:
         # (4)
         anchors = Anchors(self._trust, self._chain)
         anchors.load(bundle.anchors())
+        if self._trust is not None:
+            self._states = States(self._trust)
+            self._states.load(bundle, anchors, self._chain.proofs if self._chain else None)
         view = self._view(fleet, anchors)
         # (5)
         shared = Cases(None, frozenset(self._asked))
@@ -111,6 +128,8 @@ class Verification:
             judge_fleet(shared, view, self._histories.values())
         for reason, detail in anchors.failures:
             shared["existed_by"].fail(reason, detail)
+        for question, reason, detail in self._states.failures if self._states else ():
+            shared[question].fail(reason, detail)
         # (6)
         return self._roll_up(shared, view)
 
@@ -143,7 +162,7 @@ class Verification:
     def _view(self, fleet: Fleet | None, anchors: Anchors) -> View | None:
         if fleet is None:
             return None
-        view = View(fleet, anchors)
+        view = View(fleet, anchors, self._states)
         heads = (fact.head for history in self._histories.values() for fact in history.heads)
         view.need_roots({head.seen.size for head in heads if head.seen and head.seen.log == fleet.log})
         view.settle(self._bundle.consistency(), self._bundle.snapshot_proofs())
@@ -164,6 +183,7 @@ class Verification:
         policy.judge(compared)
         judge_cadence(history, silence, compared, view)
         judge_identity(history, models, commands, compared, self._bundle, openings)
+        judge_approvals(history, models, compared, view)
         judge_reexecution(history, models, compared, self._reexecuted.get(history.log))
         if view is not None and self._trust is not None:
             others = [other for log, other in self._identities.items() if log != history.log]
@@ -211,6 +231,7 @@ class Verification:
             sum(len(history.heads) for history in self._histories.values()),
             view.fleet.statements if view else 0,
             activated=self._activated,
+            chain=_shown(self._states),
         )
 
     def _answer(self, cases: Cases, question: str) -> Answer:
@@ -236,6 +257,14 @@ class Verification:
             for cases in all_cases:
                 found += [(question, entry) for entry in cases[question].open]
         return found
+
+
+def _shown(states: States | None) -> ChainShown | None:
+    """Return what is said of the chain beside the answers, None where no state on it is believed."""
+    if states is None or not states.believed:
+        return None
+    blocks = tuple((state.block, state.number, state.time, state.size) for state in states.believed)
+    return ChainShown(blocks, tuple(states.commands))
 
 
 def _begin(bundle: Bundle, log: bytes) -> tuple[dict[str, bytes] | None, PublicKey | None]:

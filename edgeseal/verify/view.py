@@ -21,6 +21,7 @@ from edgeseal.verify.chain import Anchor, Anchors, Ground
 from edgeseal.verify.fleet import Fleet
 from edgeseal.verify.graph import Graph, Node, Tree
 from edgeseal.verify.snapshots import Snapshots, SubjectView
+from edgeseal.verify.state import States
 from edgeseal.verify.verdict import (
     ATTESTED,
 )
@@ -28,10 +29,13 @@ from edgeseal.verify.verdict import (
 
 @dataclass(slots=True)
 class View:
-    """The fleet log as one tree. ``settled`` is the newest believed anchor in it; ``forks`` are (reason, detail)."""
+    """The fleet log as one tree. ``settled`` is the newest believed anchor in it; ``forks`` are (reason, detail);
+    ``states`` what the contracts are proved to hold, None without a trust file.
+    """
 
     fleet: Fleet
     anchors: Anchors
+    states: States | None = None
     tree: Tree = field(default_factory=lambda: Tree(None, {}, 0))
     settled: Anchor | None = None
     forks: list[tuple[str, str]] = field(default_factory=list)

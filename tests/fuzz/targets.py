@@ -288,6 +288,7 @@ def read_all(files: dict[str, bytes]) -> None:
         list(found.records(log)), list(found.heads(log))
     list(found.openings(world.LOG)), list(found.statements()), list(found.receipts())
     list(found.anchors()), list(found.public_keys())
+    list(found.accounts()), list(found.storage()), list(found.commands())
     found.fleet_heads(), found.consistency(), found.snapshot_proofs(), found.packages()
 
 

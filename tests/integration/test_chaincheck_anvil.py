@@ -14,7 +14,7 @@ from edgeseal.head import Anchored, Seen, SignedFleetHead
 from edgeseal.trust import ChainTrust, Trust
 from edgeseal.verify import Verdict, verify
 from edgeseal_console.demo.parts import CHAIN_ID, Chain
-from edgeseal_console.investigate.chaincheck import read_chain
+from edgeseal_console.investigate.chaincheck import Asked, read_chain
 from tests.integration.gateway.rig import Network
 from tests.world import Device, Key, World
 
@@ -83,7 +83,7 @@ class Real:
         trust = trust or self.trust()
         kids = [device.key.kid for device in self.world.devices]
         blocks = [anchor.block for anchor in self.world.anchors]
-        view = read_chain(trust, self.network.profile.endpoints, kids, blocks)
+        view = read_chain(trust, self.network.profile.endpoints, Asked(kids, blocks))
         return verify(self.world.bundle(), trust, view, questions)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,9 +14,12 @@ from edgeseal.container import MemorySource
 from edgeseal.errors import Unavailable
 from edgeseal.trust import ChainTrust, Trust
 from edgeseal.verify import verify
-from edgeseal_console.investigate.chaincheck import intervals, read_chain
+from edgeseal_console.investigate.chaincheck import Asked, intervals, read_chain
 from edgeseal_console.investigate.verify import keys_to_ask
-from tests.world import CHAIN, CODE, CONTRACT, REGISTRY, Device, World, simple
+from tests.chainstate import OPEN, REVOKED
+from tests.tamper.by_chain import told as on_chain
+from tests.tamper.by_chain import trust_of
+from tests.world import CHAIN, CODE, CONTRACT, MODEL, REGISTRY, Device, World, simple
 
 FLEET, KEYS = Contract("FleetLog"), Contract("IdentityRegistry")
 A, B, C = "http://a.example:8545", "http://b.example:8545", "http://a.example:8545/other"
@@ -26,6 +30,7 @@ class Header:
     number: int
     hash: bytes
     timestamp: int
+    rlp: bytes = b""
 
 
 @dataclass
@@ -75,12 +80,36 @@ class Node:
     def logs(self, addresses: Any, topics: Any, first: int, last: int) -> list[Any]:
         return []
 
+    def proof(self, address: bytes, slots: Any, block: Any) -> list[bytes]:
+        raise Rejected(-32601, "the method eth_getProof does not exist", b"")
+
+
+@dataclass
+class Proving(Node):
+    """A node that gives proofs of what a world's contracts hold after its last block, after ``bend`` had them."""
+
+    bend: Callable[[list[bytes]], list[bytes]] = list
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        contracts = self.world.contracts
+        assert contracts is not None
+        for header in self.blocks.values():
+            header.rlp = contracts.blocks[header.hash].header
+
+    def proof(self, address: bytes, slots: Any, block: Any) -> list[bytes]:
+        contracts = self.world.contracts
+        assert contracts is not None
+        after = contracts.blocks[block]
+        return self.bend([*after.state.nodes.values(), *after.storage[address].nodes.values()])
+
 
 def asked(nodes: list[Node], trust: Trust) -> Any:
     world, device = nodes[0].world, nodes[0].device
     known = {node.url: node for node in nodes}
     blocks = [anchor.block for anchor in world.anchors]
-    return read_chain(trust, [node.url for node in nodes], [device.key.kid], blocks, known.__getitem__)
+    looked_up = Asked([device.key.kid], blocks, [MODEL], [device.log, "all"])
+    return read_chain(trust, [node.url for node in nodes], looked_up, known.__getitem__)
 
 
 def told(world: World, *, endpoints: tuple[str, ...] = (), kind: str = "public", **changes: Any) -> Trust:
@@ -199,3 +228,67 @@ def test_intervals_of_a_key_follow_its_events() -> None:
     ]
     assert [(i.start, i.until, i.ended_at) for i in intervals(events)] == [(3, 8, 12), (12, 12, 20)]
     assert [(i.start, i.until, i.ended_at) for i in intervals(events[:3])] == [(3, 10, 12), (12, None, None)]
+
+
+def proving(revoked: bool = False, **options: Any) -> tuple[Proving, Trust]:
+    """Return a named endpoint that gives proofs, and a trust file that names it and no block."""
+    world, device = on_chain((lambda made, one: made.key(one.key.kid, 0, (0, 6), status=REVOKED)) if revoked else None)
+    trust = trust_of(world)
+    assert trust.chain is not None
+    chain = replace(trust.chain, blocks=frozenset(), endpoints=(A,))
+    return Proving(A, world, device, **options), replace(trust, chain=chain)
+
+
+def test_an_endpoint_that_gives_proofs_is_read_by_them() -> None:
+    node, trust = proving()
+    assert set(answers([node], trust, *CHAIN_QUESTIONS).values()) == {("ok", "PROVED")}
+    found = verify(node.world.bundle(), trust, asked([node], trust))
+    assert "approved and granted" in found.questions["model_identity"].detail
+    assert found.chain is not None and found.chain.blocks[-1][3] == node.world.size
+
+
+def test_calls_that_lie_are_not_asked_where_proofs_are_given() -> None:
+    node, trust = proving(revoked=True)  # the calls of this fake say that the key is active
+    assert answers([node], trust, "key_valid") == {"key_valid": ("not_answered", "repudiated")}
+    liar, trust = proving(root=b"\x66" * 32, size=5)
+    assert answers([liar], trust, "single_view_fleet") == {"single_view_fleet": ("ok", "PROVED")}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (CODE, b"\xdd" * 32),  # the code
+        ((6).to_bytes(8, "big") + bytes(8), OPEN.to_bytes(8, "big") + bytes(8)),  # the end of the key
+        (b"", b""),  # nothing: half of the nodes are left out
+    ],
+)
+def test_proofs_that_lie_make_no_answer_ok(old: bytes, new: bytes) -> None:
+    node, trust = proving(revoked=True)
+    bent: list[bytes] = []
+
+    def bend(nodes: list[bytes]) -> list[bytes]:
+        if not old:
+            return nodes[: len(nodes) // 2]
+        made = [one.replace(old, new) for one in nodes]
+        bent.extend(one for one, before in zip(made, nodes, strict=True) if one != before)
+        return made
+
+    node.bend = bend
+    view = asked([node], trust)
+    assert view.state is None and view.problems[0][0] in ("rpc_answer", "code_mismatch")
+    assert bent or not old
+    assert {answer for answer, _ in answers([node], trust, "existed_by", "single_view_fleet").values()} == {
+        "not_answered"
+    }
+
+
+def test_an_endpoint_that_contradicts_a_block_of_the_trust_file_is_believed_in_nothing() -> None:
+    world, device = simple()
+    other = Header(2, b"\x77" * 32, world.time_s)
+    node = Node(A, world, device)
+    known = {**node.blocks, 2: other}
+    stale = {number + 100: header for number, header in node.blocks.items()}
+    node.blocks = {**stale, **known}
+    trust = told(world, endpoints=(A,), blocks=frozenset(anchor.block for anchor in world.anchors))
+    view = asked([node], trust)
+    assert view.state is None and view.problems[0][0] == "rpc_disagree"

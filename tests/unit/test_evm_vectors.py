@@ -10,6 +10,7 @@ import pytest
 
 from edgeseal.errors import EvidenceError
 from edgeseal.evmproof import rlp, trie, verify_header, verify_log
+from edgeseal.evmproof.state import verify_accounts, verify_slots
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "evm"
 CASES = sorted(VECTORS.glob("*/*.json"))
@@ -41,6 +42,10 @@ def run(case: dict[str, Any]) -> Any:
             header = verify_header(**arguments)
             names = ("number", "timestamp", "parent_hash", "state_root", "receipts_root")
             return {name: getattr(header, name) for name in names}
+        case "accounts":
+            return [a and [a.storage_root, a.code_hash] for a in verify_accounts(**arguments)]
+        case "slots":
+            return [value.to_bytes(32, "big") for value in verify_slots(**arguments)]
         case "verify_log":
             found = verify_log(**arguments)
             log = {"address": found.log.address, "topics": list(found.log.topics), "data": found.log.data}
@@ -63,5 +68,7 @@ def test_vector(path: Path) -> None:
 
 def test_every_part_has_good_and_bad_cases() -> None:
     expectations = {(path.parent.name, json.loads(path.read_text())["expect"] == "ok") for path in CASES}
-    assert expectations >= {(part, good) for part in ("rlp", "trie", "log") for good in (True, False)}
+    assert expectations >= {
+        (part, good) for part in ("rlp", "trie", "log", "slots", "accounts") for good in (True, False)
+    }
     assert len(CASES) >= 140

@@ -248,6 +248,8 @@ def run_bundle(given: Input) -> Any:
     }
     bundle.fleet_heads(), bundle.consistency(), bundle.snapshot_proofs()
     for digest in bundle.packages():
+    if states := sum(len(list(read())) for read in (bundle.accounts, bundle.storage, bundle.commands)):
+        counts["states"] = states
         assert bundle.package(digest)
     for name in given["files"]:
         if found := re.fullmatch("inputs/([0-9a-f]{64})", name):

@@ -86,7 +86,7 @@ def test_the_json_is_the_formats() -> None:
     world, device = simple()
     fields = verify(world.bundle(), world.trust()).as_json()
     assert set(fields) == {
-        "schema", "questions", "failures", "unanswered", "devices", "records", "heads", "statements"
+        "schema", "questions", "failures", "unanswered", "devices", "records", "heads", "statements", "chain"
     }  # fmt: skip
     assert list(fields["questions"]) == list(QUESTIONS)
     assert fields["devices"][0]["log"] == device.log.hex() and fields["devices"][0]["kid"] == device.key.kid.hex()

@@ -4,30 +4,47 @@ Steps of :func:`read_chain`:
 (1) without a chain in the trust file no endpoint is believed; (2) endpoints that the trust file names are believed,
 others only where two at different hosts say the same; (3) each serves the trusted chain; (4) the block read is
 final: `finalized` on a public chain, the newest on one the operator runs, which is ATTESTED whatever it says; (5)
-the contracts there have the trusted code; (6) the anchored head and the registry's keys are read at that block; (7)
-the bundle's anchor blocks are looked up: canonical, and not above the final block.
-Whatever two endpoints disagree about is believed of neither.
+the contracts there have the trusted code; (6) the anchored head and the registry's keys are read at that block, as
+proofs under its state root where the endpoint gives any (EIP-1186), else by calls; (7) the bundle's anchor blocks are
+looked up: canonical, and not above the final block.
+Whatever two endpoints disagree about is believed of neither, nor is one that contradicts a block of the trust file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
+from edgeseal import contractstate
 from edgeseal.adapters.evm import Contract, EvmClient, Rejected
+from edgeseal.adapters.evmstate import StateReader
 from edgeseal.errors import EdgesealError, Unavailable
 from edgeseal.trust import OPERATOR, ChainTrust, Trust
-from edgeseal.verify.chain import ChainState, ChainView, Interval, RegistryKey
+from edgeseal.verify.chain import ChainState, ChainView, Interval, Proofs, RegistryKey
 
-ROLES: Final = ("device", "operator", "gateway", "publisher", "approver", "auditor")
-"""The registry's roles, in the order of its enum."""
+ROLES: Final = contractstate.ROLES
 MAX_EVENTS: Final = 256
 """Registry events read for one key."""
 MAX_KIDS: Final = 100_000
 
 _EVENTS: Final = ("KeyRegistered", "KeySuspended", "KeyReinstated", "KeyRevoked")
 _OPEN: Final = 2**64 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a bundle makes worth asking: keys for the registry, hashes of its anchors' blocks, model packages, and the
+    audiences (device logs, groups) to whom they may have been granted and commands sent.
+    """
+
+    kids: Collection[bytes]
+    blocks: Collection[bytes]
+    packages: Collection[bytes] = ()
+    audiences: Collection[bytes | str] = ()
 
 
 class Endpoint(Protocol):
@@ -50,12 +67,14 @@ class Endpoint(Protocol):
     def logs(self, addresses: Sequence[bytes], topics: Sequence[bytes | None], first: int, last: int) -> list[Any]:
         """Return logs."""
 
+    def proof(self, address: bytes, slots: Sequence[bytes], block: Any) -> list[bytes]:
+        """Return the trie nodes of a state proof. Raises Rejected where it gives none."""
+
 
 def read_chain(
     trust: Trust | None,
     urls: Sequence[str],
-    kids: Collection[bytes],
-    blocks: Collection[bytes],
+    asked: Asked,
     connect: Callable[[str], Endpoint] = EvmClient,
 ) -> ChainView:
     """Return what may be believed of the chain: its state as far as the rules allow, and why the rest is not believed.
@@ -63,8 +82,7 @@ def read_chain(
     Args:
         trust: the trust file's content.
         urls: RPC endpoints to ask, in order.
-        kids: keys to look up in the registry.
-        blocks: hashes of the bundle's anchor blocks.
+        asked: what to look up.
         connect: makes an endpoint of a URL.
 
     Never raises for what an endpoint says or fails to say: that is a problem in the view.
@@ -76,23 +94,21 @@ def read_chain(
     # (2)
     named = [url for url in urls if url in chain.endpoints]
     if named:
-        return _agreed(trust, [connect(url) for url in named], kids, blocks, "named in the trust file")
+        return _agreed(trust, [connect(url) for url in named], asked, "named in the trust file")
     hosts = {(urlsplit(url).hostname or "").rstrip("."): url for url in reversed(urls)}  # a port makes no other host
     if len(hosts) < 2:
         return _nothing(
             "rpc_not_believed",
             "one endpoint that the trust file does not name is believed in nothing: give two, or name it",
         )
-    return _agreed(trust, [connect(url) for url in hosts.values()], kids, blocks, "independent, and both say so")
+    return _agreed(trust, [connect(url) for url in hosts.values()], asked, "independent, and both say so")
 
 
 def _nothing(reason: str, detail: str) -> ChainView:
     return ChainView("no endpoint is believed", problems=((reason, detail),))
 
 
-def _agreed(
-    trust: Trust, endpoints: Sequence[Endpoint], kids: Collection[bytes], blocks: Collection[bytes], why: str
-) -> ChainView:
+def _agreed(trust: Trust, endpoints: Sequence[Endpoint], asked: Asked, why: str) -> ChainView:
     """Return what all endpoints say alike."""
     chain = trust.chain
     assert chain is not None
@@ -112,17 +128,24 @@ def _agreed(
             problem = _code_problem(endpoint, chain, number)
             if problem:
                 return _nothing(*problem)
+            if any(_contradicts(endpoint, block) for block in chain.blocks & set(asked.blocks)):
+                return _nothing("rpc_disagree", f"{endpoint.url} holds another block than one the trust file names")
         # (6)
-        states = [_state(endpoint, trust, kids, headers[0]) for endpoint in endpoints]
+        readers = [_reader(endpoint, chain, headers[0]) for endpoint in endpoints]
+        states = [
+            _state(endpoint, reader, trust, asked.kids, headers[0])
+            for endpoint, reader in zip(endpoints, readers, strict=True)
+        ]
         if any(state != states[0] for state in states):
             return _nothing("rpc_disagree", f"the endpoints report different state at block {number}")
         # (7)
         final = frozenset(
-            block for block in blocks if all(_canonical(endpoint, block, number) for endpoint in endpoints)
+            block for block in asked.blocks if all(_canonical(endpoint, block, number) for endpoint in endpoints)
         )
+        proofs = next((_proofs(reader, trust, asked) for reader in readers if reader is not None), None)
     except EdgesealError as error:
         return _nothing(error.code, f"the chain could not be read: {error.message}")
-    return ChainView(how, final, states[0])
+    return ChainView(how, final, states[0], proofs=proofs)
 
 
 def _final(endpoint: Endpoint, chain: ChainTrust) -> int:
@@ -152,18 +175,76 @@ def _canonical(endpoint: Endpoint, block: bytes, final: int) -> bool:
     return same is not None and same.hash == block
 
 
-def _state(endpoint: Endpoint, trust: Trust, kids: Collection[bytes], header: Any) -> ChainState:
+def _contradicts(endpoint: Endpoint, block: bytes) -> bool:
+    """Say whether an endpoint knows a block and has another one in its place on its chain."""
+    header = endpoint.header(block)
+    same = None if header is None else endpoint.header(header.number)
+    return header is not None and (header.hash != block or (same is not None and same.hash != block))
+
+
+def _reader(endpoint: Endpoint, chain: ChainTrust, header: Any) -> StateReader | None:
+    """Return what reads an endpoint's state as proofs, after comparing the contracts' code; None where it gives none.
+
+    Raises Unavailable ``rpc_answer`` for proofs that do not hold, ``code_mismatch``.
+    """
+    reader = StateReader(endpoint, header)
+    codes = {chain.fleet_log_contract: chain.fleet_log_code, chain.identity_registry: chain.registry_code}
+    codes |= {one.address: one.code for one in (chain.command_log, chain.model_registry) if one is not None}
+    try:
+        reader.accounts(chain.id, [address for address in codes if address is not None])
+    except Rejected:
+        return None
+    for address, code in codes.items():
+        if address is not None and reader.account(address).code_hash != code:
+            raise Unavailable("code_mismatch", f"at {endpoint.url} other code stands at 0x{address.hex()}")
+    return reader
+
+
+def _proofs(reader: StateReader, trust: Trust, asked: Asked) -> Proofs:
+    """Return the proofs of the state that was read, and of what the further contracts hold."""
+    chain = trust.chain
+    assert chain is not None
+    tenant, audiences = trust.tenant_root.kid, [contractstate.audience_of(one) for one in asked.audiences]
+    addresses = [chain.fleet_log_contract, chain.identity_registry]
+    if chain.command_log is not None:
+        addresses.append(chain.command_log.address)
+        for audience in audiences:
+            tip = partial(contractstate.command_tip, log=trust.fleet_log, audience=audience)
+            reader.ask(chain.command_log.address, tip)
+    if chain.model_registry is not None:
+        addresses.append(chain.model_registry.address)
+        for package in asked.packages:
+            version = partial(contractstate.version_state, tenant=tenant, artifact=package)
+            reader.ask(chain.model_registry.address, version)
+        for package, audience in product(asked.packages, audiences):
+            grants = partial(contractstate.grants, tenant=tenant, artifact=package, audience=audience)
+            reader.ask(chain.model_registry.address, grants)
+    known = [address for address in addresses if address is not None]
+    storage = [part for address in known for part in reader.storage(address)]
+    return Proofs(reader.accounts(chain.id, known), tuple(storage))
+
+
+def _state(
+    endpoint: Endpoint, reader: StateReader | None, trust: Trust, kids: Collection[bytes], header: Any
+) -> ChainState:
     chain = trust.chain
     assert chain is not None and chain.fleet_log_contract is not None and chain.identity_registry is not None
     fleet_log, registry = Contract("FleetLog"), Contract("IdentityRegistry")
     call = fleet_log.encode("head", trust.fleet_log)
-    try:
-        size, root = fleet_log.decode_result("head", endpoint.call(chain.fleet_log_contract, call, header.number))
-    except Rejected:
-        raise Unavailable("log_unknown", "the contract does not know this fleet log") from None
+    if reader is not None:
+        head = reader.ask(chain.fleet_log_contract, lambda read: contractstate.log_head(read, trust.fleet_log))
+        size, root = head.size, head.root
+    else:
+        try:
+            size, root = fleet_log.decode_result("head", endpoint.call(chain.fleet_log_contract, call, header.number))
+        except Rejected:
+            raise Unavailable("log_unknown", "the contract does not know this fleet log") from None
     keys = {}
     for kid in list(kids)[:MAX_KIDS]:
-        found = _key(endpoint, registry, chain.identity_registry, trust.fleet_log, kid, header.number)
+        if reader is not None:
+            found = _proved_key(endpoint, reader, registry, chain.identity_registry, trust.fleet_log, kid)
+        else:
+            found = _key(endpoint, registry, chain.identity_registry, trust.fleet_log, kid, header.number)
         if found is not None:
             keys[kid] = found
     return ChainState(header.hash, header.number, header.timestamp, size, root, keys)
@@ -183,6 +264,23 @@ def _key(
     if not events:
         return RegistryKey(ROLES[role], (Interval(start, None if until == _OPEN else until, None),))
     return RegistryKey(ROLES[role], intervals(events))
+
+
+def _proved_key(
+    endpoint: Endpoint, reader: StateReader, registry: Contract, address: bytes, log: bytes, kid: bytes
+) -> RegistryKey | None:
+    """Return a key by the registry's storage. Events only add at which size its ends were registered, and only where
+    they add up to the same intervals.
+    """
+    state = reader.ask(address, lambda read: contractstate.key_state(read, log, kid))
+    if state is None:
+        return None
+    plain = tuple(Interval(start, until, None) for start, until in state.intervals)
+    if all(interval.until is None for interval in plain):
+        return RegistryKey(state.role, plain)
+    told = intervals(_events(endpoint, registry, address, log, kid, state.last_block))
+    same = [(i.start, i.until) for i in told] == [(i.start, i.until) for i in plain]
+    return RegistryKey(state.role, told if same else plain)
 
 
 def _events(

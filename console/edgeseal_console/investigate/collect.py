@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,7 @@ from edgeseal.head import SignedDeviceHead, SignedFleetHead
 from edgeseal.receipt import Receipt
 from edgeseal.record import Header, decode_body
 from edgeseal_console.gateway import GatewayClient
+from edgeseal_console.investigate.collectstate import ChainState
 from edgeseal_console.investigate.merge import (
     anchored_size,
     fleet_order,
@@ -114,6 +116,7 @@ class Collection:
         self._write_statements(writer)
         fleet_log = self._fleet(writer, index, sorted({*devices, *own}))
         self._anchors(writer)
+        ChainState(self.exports, self._page, self.say).write(writer, index, self.counts)
         self._rest(writer)
         writer.finish(fleet_log)
         return self.counts
@@ -275,6 +278,19 @@ class Collection:
                 if digest not in written and data is not None:
                     written.add(writer.input(data))
         self._count("inputs", len(written))
+        self._enrolments(writer)
+
+    def _enrolments(self, writer: Writer) -> None:
+        """Write the transcripts that enrolments name."""
+        found = {digest: export.enrolment_evidence(digest) for export in self.exports for digest in export.enrolments()}
+        after: dict[str, str] = {}
+        while page := self._page("/v1/export/enrolments", after):
+            found |= {sha256(data).digest(): data for data in page}
+            after = {"after": sha256(page[-1]).hexdigest()}
+        for _, data in sorted(found.items()):
+            if data is not None:
+                writer.enrolment(data)
+        self._count("enrolment transcripts", len(found))
 
     def _items(self, log: bytes) -> Iterator[Item]:
         start = 0

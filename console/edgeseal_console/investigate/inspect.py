@@ -15,6 +15,7 @@ from edgeseal.bundle import AnchorEvidence, Bundle
 from edgeseal.commitment import Opening
 from edgeseal.errors import EvidenceError, FormatError
 from edgeseal.head import SignedFleetHead
+from edgeseal.stateevidence import AccountEvidence, CommandChain, StorageEvidence
 from edgeseal_console.investigate.escape import safe
 from edgeseal_console.investigate.opening import opened, read_file
 
@@ -162,6 +163,33 @@ def _anchor(data: bytes) -> Any:
     return cbor.decode(data, max_size=limits.MAX_BUNDLE_FILE)
 
 
+def _accounts(data: bytes) -> Any:
+    found = AccountEvidence.decode(data)
+    header, accounts = found.verify()
+    told = {
+        "0x" + address.hex(): None if one is None else {"storage root": one.storage_root, "code hash": one.code_hash}
+        for address, one in accounts.items()
+    }
+    return {"chain": found.chain, "block": found.block, "number": header.number, "time": header.timestamp} | {
+        "state root": header.state_root, "accounts": told,
+    }  # fmt: skip
+
+
+def _storage(data: bytes) -> Any:
+    found = StorageEvidence.decode(data)
+    slots = {"0x" + slot.hex(): f"0x{value:064x}" for slot, value in found.verify().items()}
+    return {"storage root": found.root, "nodes": len(found.nodes), "slots": slots}
+
+
+def _commands(data: bytes) -> Any:
+    found = CommandChain.decode(data)
+    entries = [
+        {"command": digest, "position": position, "class": kind, "digest chain": chain}
+        for (digest, position, kind), chain in zip(found.entries, found.steps(), strict=True)
+    ]
+    return {"fleet log": found.log, "audience": found.audience, "digest chain before": found.start, "entries": entries}
+
+
 def _opening(data: bytes) -> Any:
     return Opening.decode(data).as_map()
 
@@ -189,6 +217,9 @@ _READERS: Final[tuple[tuple[str, Callable[[bytes], Any]], ...]] = (
     ("record header (4)", _header),
     ("public key (2.1)", _key),
     ("anchor evidence (14.1)", _anchor),
+    ("accounts after a block (14.2)", _accounts),
+    ("storage under a root (14.3)", _storage),
+    ("commands on chain (14.4)", _commands),
     ("opening (3.1)", _opening),
     ("CBOR", _any_cbor),
     ("YAML", _yaml),
@@ -222,6 +253,9 @@ def _bundle(bundle: Bundle) -> Any:
         "receipts": sum(1 for _ in bundle.receipts()),
         "fleet heads": len(bundle.fleet_heads()),
         "anchors": [{"chain": a.chain, "contract": a.contract, "block": a.block} for a in bundle.anchors()],
+        "states": [{"chain": a.chain, "block": a.block, "contracts": list(a.contracts)} for a in bundle.accounts()],
+        "slots": sum(len(found.slots) for found in bundle.storage()),
+        "commands on chain": sum(len(found.entries) for found in bundle.commands()),
         "keys": [key.kid for key in bundle.public_keys()],
         "model packages": bundle.packages(),
         "inputs": len(bundle.inputs()),

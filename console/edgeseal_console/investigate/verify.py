@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -116,9 +116,12 @@ def _place(entry: Any) -> str:
 def _chain(bundle: Bundle, trust: Trust | None, rpc: Sequence[str]) -> ChainView | None:
     if not rpc:
         return None
-    from edgeseal_console.investigate.chaincheck import read_chain  # loads web3: only when a chain is asked
+    from edgeseal_console.investigate.chaincheck import Asked, read_chain  # loads web3: only when a chain is asked
 
-    return read_chain(trust, rpc, keys_to_ask(bundle), [anchor.block for anchor in bundle.anchors()])
+    blocks = [anchor.block for anchor in bundle.anchors()]
+    groups = (group for content in _contents(bundle) if isinstance(content, Enrolment) for group in content.groups)
+    audiences: list[bytes | str] = [*bundle.logs(), *dict.fromkeys(groups)]
+    return read_chain(trust, rpc, Asked(keys_to_ask(bundle), blocks, bundle.packages(), audiences))
 
 
 def keys_to_ask(bundle: Bundle) -> list[bytes]:
@@ -128,13 +131,18 @@ def keys_to_ask(bundle: Bundle) -> list[bytes]:
     left out is noticed. Raises what Bundle raises.
     """
     found: list[bytes] = []
-    for _, raw in bundle.statements():
-        try:
-            content = statements.decode(raw).content
-        except EvidenceError:
-            continue  # the verifier says what is wrong with it
+    for content in _contents(bundle):
         if isinstance(content, Keyset):
             found += [member.key.kid for member in content.members]
         elif isinstance(content, Enrolment):
             found.append(content.key.kid)
     return list(dict.fromkeys([*found, *(key.kid for key in bundle.public_keys())]))
+
+
+def _contents(bundle: Bundle) -> Iterator[statements.Content]:
+    """Yield what the bundle's statements say, as far as they can be read; the verifier says what is wrong with them."""
+    for _, raw in bundle.statements():
+        try:
+            yield statements.decode(raw).content
+        except EvidenceError:
+            continue

@@ -10,6 +10,6 @@ def trust_from(network: NetworkProfile, *, blocks: frozenset[bytes], endpoints: 
     """Return the trust that follows from what this operator knows; who is handed it decides whether to believe it."""
     chain = ChainTrust(
         network.chain_id, network.kind, network.fleet_log_contract, network.identity_registry,
-        network.fleet_log_code, network.registry_code, blocks, endpoints,
+        network.fleet_log_code, network.registry_code, blocks, endpoints, network.command_log, network.model_registry,
     )  # fmt: skip
     return Trust(network.tenant_root, network.fleet_log, chain)

@@ -22,6 +22,7 @@ from edgeseal.adapters.evm.reading import (
     integer,
     read_found_log,
     read_header,
+    read_proof,
     read_receipt,
     read_rejection,
     read_transaction,
@@ -173,6 +174,15 @@ class EvmClient:
         if not isinstance(found, list):
             raise Unavailable("rpc_answer", f"{self.url}: no list of logs")
         return [shaped("a log", read_found_log, item) for item in found]
+
+    def proof(self, address: bytes, slots: Sequence[bytes], block: Block) -> list[bytes]:
+        """Return trie nodes that are to prove an account and these 32-byte slots of it (EIP-1186), as the node gave
+        them: unchecked, in no order, some of them twice.
+
+        Raises :class:`Rejected` where the node no longer has the state of the block: geth keeps that of 128 blocks.
+        """
+        found = self.request("eth_getProof", to_hex(address), [to_hex(slot) for slot in slots], to_state(block))
+        return shaped("a state proof", read_proof, found)
 
     def priority_fee(self) -> int:
         """Return the tip the node suggests, in wei a gas; 1 gwei where it knows none."""

@@ -229,6 +229,12 @@ def read_receipt(found: dict[str, Any]) -> TxReceipt:
 _Read = TypeVar("_Read")
 
 
+def read_proof(found: dict[str, Any]) -> list[bytes]:
+    """Return the trie nodes in an answer of ``eth_getProof``."""
+    storage = [node for entry in found["storageProof"] for node in entry["proof"]]
+    return [binary(node, "a trie node") for node in (*found["accountProof"], *storage)]
+
+
 def shaped(what: str, read: Callable[[Any], _Read], found: Any) -> _Read:
     """Return what ``read`` makes of a node's answer; Unavailable ``rpc_answer`` where it does not have the shape."""
     try:

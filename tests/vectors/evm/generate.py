@@ -330,6 +330,136 @@ def tries() -> Iterator[tuple[str, Case]]:
         )
 
 
+def together(tree: HexaryTrie, keys: list[bytes]) -> list[bytes]:
+    """The nodes that all the keys need, each once, where it is first needed."""
+    return list(dict.fromkeys(node for key in keys for node in proof(tree, keccak(key))))
+
+
+EMPTY = keccak(rlp.encode(b""))
+
+
+def storage_of(count: int) -> dict[bytes, int]:
+    """Slots with values of every length from 1 to 32 bytes."""
+    return {word("slot", n): int.from_bytes(word("held", n)[: n % 32 + 1], "big") | 1 for n in range(count)}
+
+
+def storage_trie(values: dict[bytes, int]) -> HexaryTrie:
+    return trie_of({keccak(slot): rlp.encode(value) for slot, value in values.items()})
+
+
+def slots_input(values: dict[bytes, int], asked: list[bytes], **change: Any) -> dict[str, Any]:
+    tree = storage_trie(values)
+    nodes = together(tree, asked) if values else []
+    given: dict[str, Any] = {"storage_root": tree.root_hash if values else EMPTY, "slots": asked, "nodes": nodes}
+    return {name: hexed(value) for name, value in (given | change).items()}
+
+
+def good_slots() -> Iterator[tuple[str, Case]]:
+    absent = [word("absent", n) for n in range(20)]
+    for count in (1, 2, 17, 300):
+        values = storage_of(count)
+        asked = sorted([*list(values)[:40], *absent])
+        held = [values.get(slot, 0).to_bytes(32, "big") for slot in asked]
+        text = f"slots of {count}, and 20 that hold nothing"
+        yield f"of-{count}", case(text, "ok", "slots", slots_input(values, asked), hexed(held))
+    yield (
+        "of-none",
+        case("storage that holds nothing", "ok", "slots", slots_input({}, absent[:2]), hexed([bytes(32)] * 2)),
+    )
+
+
+def held_as(values: dict[bytes, int], slot: bytes, encoded: bytes) -> dict[str, Any]:
+    """The proof of a slot whose value the trie holds in this form."""
+    tree = storage_trie(values)
+    tree[keccak(slot)] = encoded
+    return slots_input(values, [slot], storage_root=tree.root_hash, nodes=together(tree, [slot]))
+
+
+def bad_slots() -> Iterator[tuple[str, Case]]:
+    values = storage_of(300)
+    taken = next(iter(values))
+    asked = sorted([*list(values)[:3], word("absent", 1)])
+    good, one = slots_input(values, asked), slots_input(values, [taken])
+    nodes = good["nodes"]
+    fewer = {slot: value for slot, value in values.items() if slot != taken}
+    without = together(storage_trie(fewer), [taken])
+    large = (b"\xf9\x03\xfe" + bytes(1_022)).hex()
+    proofs = {
+        "missing-last": ("trie_node_missing", "the last node left out", nodes[:-1]),
+        "missing-first": ("trie_node_hash", "the root node left out", nodes[1:]),
+        "none": ("trie_node_missing", "no node", []),
+        "extra": ("trie_node_extra", "a node that no slot needs", [*nodes, nodes[-1]]),
+        "twice": ("trie_node_hash", "the root node twice", [nodes[0], *nodes]),
+        "swapped": ("trie_node_hash", "two nodes swapped", [nodes[0], nodes[2], nodes[1], *nodes[3:]]),
+        "stale": ("trie_node_hash", "the nodes of another block", slots_input(fewer, asked)["nodes"]),
+        "node-large": ("trie_node_too_large", "a node of 1,025 bytes", [large]),
+    }
+    for name, (code, text, changed) in proofs.items():
+        yield name, case(text, code, "slots", good | {"nodes": changed})
+    inputs = {
+        "another-root": ("trie_node_hash", "another storage root", good | {"storage_root": word("root").hex()}),
+        "exclusion-forged": ("trie_node_hash", "absent by the trie without it", one | {"nodes": hexed(without)}),
+        "exclusion-short": ("trie_node_missing", "absent by a path that stops", one | {"nodes": one["nodes"][:-1]}),
+        "empty-nodes": ("trie_node_extra", "a node under the empty root", slots_input({}, [taken], nodes=[b"\x80"])),
+        "value-zero": ("state_value", "a slot that holds zero", held_as(values, taken, b"\x80")),
+        "value-list": ("rlp_not_bytes", "a list for a value", held_as(values, taken, rlp.encode([b"\x01"]))),
+        "value-leading-zero": (
+            "rlp_integer_leading_zero",
+            "a value with a leading zero",
+            held_as(values, taken, b"\x82\x00\x07"),
+        ),
+        "value-33": (
+            "rlp_integer_too_large",
+            "a value of 33 bytes",
+            held_as(values, taken, rlp.encode(b"\x01" * 33)),
+        ),
+    }
+    for name, (code, text, given) in inputs.items():
+        yield name, case(text, code, "slots", given)
+
+
+def accounts_trie(change: dict[bytes, Any] | None = None) -> HexaryTrie:
+    """A state of 200 accounts; every third has storage."""
+    made = {
+        word("account", n)[:20]: [n, n * 10**18, word("storage", n) if n % 3 == 0 else EMPTY, word("code", n)]
+        for n in range(200)
+    }
+    return trie_of({keccak(address): rlp.encode(item) for address, item in (made | (change or {})).items()})
+
+
+def states() -> Iterator[tuple[str, Case]]:
+    present, absent = sorted(word("account", n)[:20] for n in (0, 3, 7)), word("nobody")[:20]
+    asked = sorted([*present, absent])
+    tree = accounts_trie()
+    given = {"state_root": tree.root_hash, "addresses": asked, "nodes": together(tree, asked)}
+    told = {word("account", n)[:20]: [word("storage", n) if n % 3 == 0 else EMPTY, word("code", n)] for n in (0, 3, 7)}
+    output = [hexed(told[address]) if address in told else None for address in asked]
+    good = {name: hexed(value) for name, value in given.items()}
+    yield "four", case("three accounts and one that is not there", "ok", "accounts", good, output)
+    yield (
+        "missing",
+        case("the last node left out", "trie_node_missing", "accounts", good | {"nodes": good["nodes"][:-1]}),
+    )
+    yield "root", case("another state root", "trie_node_hash", "accounts", good | {"state_root": word("r").hex()})
+    others = good | {"addresses": hexed(sorted([*present, word("account", 9)[:20]]))}
+    yield "another", case("the path of another account", "trie_node_hash", "accounts", others)
+    one = present[0]
+    shapes = {
+        "fields-3": ("state_account", [b"\x01", b"", EMPTY]),
+        "fields-5": ("state_account", [b"\x01", b"", EMPTY, EMPTY, b""]),
+        "string": ("state_account", b"account" * 9),
+        "root-size": ("rlp_size", [b"\x01", b"", EMPTY[:31], EMPTY]),
+        "code-size": ("rlp_size", [b"\x01", b"", EMPTY, EMPTY + b"\x00"]),
+        "code-list": ("rlp_not_bytes", [b"\x01", b"", EMPTY, []]),
+        "nonce-size": ("rlp_integer_too_large", [b"\x01" * 9, b"", EMPTY, EMPTY]),
+        "balance-zero": ("rlp_integer_leading_zero", [b"\x01", b"\x00\x01", EMPTY, EMPTY]),
+    }
+    for name, (code, item) in shapes.items():
+        other = accounts_trie({one: item})
+        raw = {"state_root": other.root_hash, "addresses": [one], "nodes": together(other, [one])}
+        yield name, case("an account of another shape", code, "accounts", {n: hexed(v) for n, v in raw.items()})
+
+
 def rlps() -> Iterator[tuple[str, Case]]:
     items: dict[str, Any] = {
         "dog": b"dog", "cat-dog": [b"cat", b"dog"], "empty-string": b"", "empty-list": [], "zero-byte": b"\x00",
@@ -376,7 +506,11 @@ def genesis() -> Iterator[tuple[str, Case]]:
 def cases() -> dict[str, Case]:
     """Every case by its path below this folder."""
     found: dict[str, Case] = {}
-    for part, source in (("log", good_logs()), ("trie", tries()), ("rlp", rlps()), ("header", genesis())):
+    parts = (
+        ("log", good_logs()), ("trie", tries()), ("rlp", rlps()), ("header", genesis()), ("slots", good_slots()),
+        ("slots", bad_slots()), ("accounts", states()),
+    )  # fmt: skip
+    for part, source in parts:
         found |= {f"{part}/{name}.json": item for name, item in source}
     for defects in (bad_proofs(), bad_headers(), bad_receipts(), bad_nodes()):
         found |= {f"log/{name}.json": case(text, code, "verify_log", given) for name, code, given, text in defects}

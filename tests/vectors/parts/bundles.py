@@ -23,6 +23,18 @@ ANCHOR: dict[str, Any] = {
     "receipt": b"receipt", "index": 3, "nodes": [b"root node", b"leaf"], "log": 0,
 }  # fmt: skip
 ANCHOR_NAME = f"chain/{token('block').hex()}-0.cbor"
+ACCOUNTS: dict[str, Any] = {
+    "v": 1, "chain": world.CHAIN, "block": token("block"), "header": b"header",
+    "contracts": [bytes(20), b"\x01" * 20], "nodes": [b"branch", b"leaf"],
+}  # fmt: skip
+ACCOUNTS_NAME = f"chain/accounts/{token('block').hex()}.cbor"
+STORAGE: dict[str, Any] = {"v": 1, "root": token("storage"), "slots": [bytes(32), b"\x01" * 32], "nodes": [b"leaf"]}
+STORAGE_NAME = f"chain/storage/{token('storage').hex()}-{0:020}.cbor"
+LOGGED: dict[str, Any] = {
+    "v": 1, "log": FLEET, "aud": LOG, "from": ZEROS,
+    "entries": [[token("command"), 6, 1], [token("halt"), 2**64 - 1, 5]],
+}  # fmt: skip
+LOGGED_NAME = f"chain/commands/{LOG.hex()}-{0:020}.cbor"
 OPENINGS = [
     {"v": 1, "log": LOG, "seq": 3, "field": "input", "salt": ZEROS, "file": hashed(INPUT)},
     {"v": 1, "log": LOG, "seq": 3, "field": "tensor", "salt": world.record_salt(3, "tensor"), "data": TENSOR},
@@ -73,7 +85,15 @@ def contents() -> dict[str, bytes]:
 def cases() -> Cases:
     """Every case of this part."""
     whole = contents()
-    counts = {"records": 6, "heads": 2, "statements": 8, "receipts": 1, "keys": 1, "anchors": 1, "openings": 2}
+    counts = {
+        "records": 6,
+        "heads": 2,
+        "statements": 8,
+        "receipts": 1,
+        "keys": 1,
+        "anchors": 1,
+        "openings": 2,
+    }
     yield good("whole", "a file of every sort", "bundle", {"files": whole}, **counts)
     none = dict.fromkeys(counts, 0)
     yield good("empty", "no file at all", "bundle", {"files": {}}, **none)
@@ -81,6 +101,10 @@ def cases() -> Cases:
     yield good("statements-only", "statements alone", "bundle", {"files": only}, **(none | {"statements": 8}))
     yield from layouts()
     yield from files(whole)
+    proved = {ACCOUNTS_NAME: ACCOUNTS, STORAGE_NAME: STORAGE, LOGGED_NAME: LOGGED}
+    made = {name: cbor(value) for name, value in proved.items()}
+    yield good("states", "chain state of every sort", "bundle", {"files": made}, **none, states=3)
+    yield from states()
     yield from zips()
 
 
@@ -97,6 +121,9 @@ def layouts() -> Cases:
             f"keys/{world.DEVICE.kid.hex()}",
             f"chain/{token('block').hex()}.cbor",
             "README/a",
+            f"chain/accounts/{token('block').hex()}-0.cbor",
+            f"chain/storage/{token('storage').hex()}.cbor",
+            f"chain/commands/{LOG.hex()}-0.cbor",
         ],
         "bundle_name": [
             "/README",
@@ -185,6 +212,56 @@ def files(whole: dict[str, bytes]) -> Cases:
     raw["trailing"] = ("cbor_trailing", "a byte after an array", {HEADS_NAME: whole[HEADS_NAME] + b"\x00"})
     for name, (code, description, data) in raw.items():
         yield bad(name, code, description, "bundle", {"files": data})
+
+
+def states() -> Cases:
+    """The files of 14.2 to 14.4: their shapes; what they prove is in the vectors of ``evm/``."""
+    other, many = token("another"), [number.to_bytes(32, "big") for number in range(1_025)]
+    defects: dict[str, tuple[str, str, dict[str, Any]]] = {
+        "accounts-name": ("bundle_order", "another block's", {ACCOUNTS_NAME: ACCOUNTS | {"block": other}}),
+        "accounts-none": ("range", "no contract", {ACCOUNTS_NAME: ACCOUNTS | {"contracts": []}}),
+        "accounts-17": (
+            "range",
+            "17 contracts",
+            {ACCOUNTS_NAME: ACCOUNTS | {"contracts": [bytes([n]) * 20 for n in range(17)]}},
+        ),
+        "accounts-order": (
+            "state_order",
+            "contracts that fall",
+            {ACCOUNTS_NAME: ACCOUNTS | {"contracts": ACCOUNTS["contracts"][::-1]}},
+        ),
+        "accounts-twice": (
+            "state_order",
+            "a contract twice",
+            {ACCOUNTS_NAME: ACCOUNTS | {"contracts": [bytes(20)] * 2}},
+        ),
+        "accounts-address": ("range", "32 bytes of address", {ACCOUNTS_NAME: ACCOUNTS | {"contracts": [other]}}),
+        "accounts-no-nodes": ("range", "no node", {ACCOUNTS_NAME: ACCOUNTS | {"nodes": []}}),
+        "accounts-node": ("range", "a node of 1,025 bytes", {ACCOUNTS_NAME: ACCOUNTS | {"nodes": [bytes(1_025)]}}),
+        "accounts-extra": ("extra_key", "a key too many", {ACCOUNTS_NAME: ACCOUNTS | {"time": 1}}),
+        "storage-name": ("bundle_order", "another root's", {STORAGE_NAME: STORAGE | {"root": other}}),
+        "storage-none": ("range", "no slot", {STORAGE_NAME: STORAGE | {"slots": []}}),
+        "storage-many": ("range", "1,025 slots", {STORAGE_NAME: STORAGE | {"slots": many}}),
+        "storage-order": (
+            "state_order",
+            "slots that fall",
+            {STORAGE_NAME: STORAGE | {"slots": STORAGE["slots"][::-1]}},
+        ),
+        "storage-nodes-many": ("range", "16,385 nodes", {STORAGE_NAME: STORAGE | {"nodes": [b"n"] * 16_385}}),
+        "storage-slot": ("range", "a slot of 31 bytes", {STORAGE_NAME: STORAGE | {"slots": [bytes(31)]}}),
+        "commands-name": ("bundle_order", "another audience's", {LOGGED_NAME: LOGGED | {"aud": other}}),
+        "commands-class": ("enum", "action class 6", {LOGGED_NAME: LOGGED | {"entries": [[other, 1, 6]]}}),
+        "commands-none": ("range", "no entry", {LOGGED_NAME: LOGGED | {"entries": []}}),
+        "commands-many": ("range", "4,097 entries", {LOGGED_NAME: LOGGED | {"entries": [[other, 1, 0]] * 4_097}}),
+        "commands-from": (
+            "missing_key",
+            "no chain before",
+            {LOGGED_NAME: {k: v for k, v in LOGGED.items() if k != "from"}},
+        ),
+    }
+    for name, (code, description, changed) in defects.items():
+        made = {path: cbor(value) for path, value in changed.items()}
+        yield bad(name, code, description, "bundle", {"files": made})
 
 
 def zips() -> Cases:

@@ -19,6 +19,11 @@ CHAIN = f"""chain:
   blocks: ["{BLOCK}"]
   endpoints: ["http://127.0.0.1:8545", 'https://rpc.example/key?a=1']
 """
+FURTHER = CHAIN.replace(
+    "  code_hashes:",
+    '  command_log_contract: "0xcf7ed3acca5a467e9e704c703e8d87f634fb0fc9"\n'
+    '  model_registry: "0xdc64a140aa3e981100a9beca4e685f962f0cf6c9"\n  code_hashes:',
+).replace("}", f', command_log_contract: "{BLOCK}", model_registry: "{BLOCK}"}}')
 FULL = LEAST + CHAIN + f'ek_authorities: ["{BLOCK}"]\npublishers: []\n'
 
 
@@ -27,6 +32,7 @@ def cases() -> Cases:
     base = {"kid": ROOT.kid, "fleet_log": FLEET}
     yield good("least", "only what is required", "trust", {"text": LEAST}, **base, chain=None)
     yield good("full", "everything", "trust", {"text": FULL}, **base, chain=31337)
+    yield good("further", "two further contracts", "trust", {"text": LEAST + FURTHER}, **base, chain=31337)
     public = LEAST + "chain: {id: 1, kind: public}\n"
     yield good("chain-least", "a chain and nothing of it", "trust", {"text": public}, **base, chain=1)
     block_style = LEAST.replace(ROOT_LINE, f'tenant_root:\n    x: "{ROOT.x.hex()}"\n    y: "{ROOT.y.hex()}"')
@@ -63,6 +69,21 @@ def shapes() -> dict[str, tuple[str, str, str | bytes]]:
             "yaml_unknown_key",
             "an unknown contract",
             FULL.replace("code_hashes: {", "code_hashes: {other: 1, "),
+        ),
+        "further-code": (
+            "yaml_missing_key",
+            "a further contract without its code",
+            LEAST + FURTHER.replace(f', model_registry: "{BLOCK}"', ""),
+        ),
+        "further-no-codes": (
+            "yaml_missing_key",
+            "a further contract and no code hash at all",
+            LEAST + f'chain: {{id: 1, kind: public, model_registry: "0x{"00" * 20}"}}\n',
+        ),
+        "code-alone": (
+            "yaml_unknown_key",
+            "the code of a contract that is not named",
+            FULL.replace("code_hashes: {", f'code_hashes: {{model_registry: "{BLOCK}", '),
         ),
         "block-text": ("yaml_range", "no block hash", FULL.replace(f'blocks: ["{BLOCK}"]', "blocks: [latest]")),
         "blocks-text": (
