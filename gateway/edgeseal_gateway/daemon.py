@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -23,9 +24,14 @@ from edgeseal.errors import Unavailable, UsageError
 from edgeseal_gateway import manual, sdnotify
 from edgeseal_gateway.board import Board
 from edgeseal_gateway.chain import keystore
+from edgeseal_gateway.chain.budget import SpendLimits
+from edgeseal_gateway.chain.endpoints import Endpoints
+from edgeseal_gateway.chain.fees import GWEI, Bounds
 from edgeseal_gateway.chain.lease import RENEW_S, Lease
+from edgeseal_gateway.chain.means import Means, Settings
 from edgeseal_gateway.chain.mirror import Mirror
 from edgeseal_gateway.chain.sender import Sender
+from edgeseal_gateway.chain.sendstate import SendRules
 from edgeseal_gateway.config import Config
 from edgeseal_gateway.courier import Courier
 from edgeseal_gateway.figures import Figures, LeaseFigures
@@ -90,7 +96,7 @@ class Gateway:
         self.lease = Lease(self.database, _boottime, now_ms, _boot(), alone_here=True)
         self._sequencer = Sequencer(self.database, self._signer, log, policy, time.monotonic, self.lease)
         self._index = IndexChild(config.path)
-        self._chain = _Chain(config, self.database, self._signer, self.board, self._courier.wake)
+        self._chain = _Chain(config, self.database, self._signer, self.lease, self.board, self._courier.wake)
         self.link = MqttLink(
             config.mqtt.endpoint(), [topics.ALL_UP], self._courier.receive, on_failed=self.fate.end, window=WINDOW
         )
@@ -188,41 +194,38 @@ class Gateway:
 
 
 class _Chain:
-    """The chain stage: mirror, then sender, through one endpoint until it fails."""
+    """The chain stage: mirror, then sender, through the endpoints of the profile."""
 
     def __init__(
-        self, config: Config, database: Database, signer: Pkcs11Signer, board: Board, wake: Callable[[], None]
+        self,
+        config: Config,
+        database: Database,
+        signer: Pkcs11Signer,
+        lease: Lease,
+        board: Board,
+        wake: Callable[[], None],
     ) -> None:
-        self._profile = config.network()
-        self._database = database
-        self._kid = signer.public_key.kid
+        profile, chain = config.network(), config.chain
         self._board = board
         self._wake = wake
-        self._poll_s = config.chain.poll_ms / 1000
-        self._turn = 0
-        client = self._connect()
-        account = keystore.open_account(config.chain, self._profile.kind)
-        self._sender = Sender(
-            client, self._profile, database, account, signer.public_key, config.chain.confirmations,
-            config.chain.max_fee_gwei, now_ms,
+        self._poll_s = chain.poll_ms / 1000
+        clients = [EvmClient(url) for url in profile.endpoints]
+        self._mirrors = {client: Mirror(client, profile, database, signer.public_key.kid) for client in clients}
+        self._endpoints = Endpoints(clients, profile, time.monotonic, random.random)
+        limits = SpendLimits(chain.spend_per_hour_gwei * GWEI, chain.spend_per_day_gwei * GWEI)
+        means = Means(
+            profile, database, keystore.open_account(chain, profile.kind), signer.public_key, self._endpoints, lease,
+            SendRules.of(profile, chain.confirmations),
+            Settings(Bounds.of(profile.rules, chain.max_fee_gwei * GWEI), limits), now_ms, time.monotonic,
         )  # fmt: skip
-
-    def _connect(self) -> EvmClient:
-        """Take the next endpoint of the profile."""
-        client = EvmClient(self._profile.endpoints[self._turn % len(self._profile.endpoints)])
-        self._turn += 1
-        self._mirror = Mirror(client, self._profile, self._database, self._kid)
-        return client
+        self._sender = Sender(means)
 
     def step(self) -> float:
         """Look at the chain and move anchors on; return the pause."""
-        try:
-            final = self._sender.step(self._mirror.step())
-        except Unavailable:
-            self._sender.use(self._connect())
-            raise
+        self._endpoints.each(lambda client: self._mirrors[client].step())
+        changed = self._sender.step()
         self._board.say("anchoring", self._sender.blocked)
-        if final:
+        if changed:
             self._wake()
         return self._poll_s
 

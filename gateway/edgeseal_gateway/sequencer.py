@@ -176,8 +176,10 @@ class Sequencer:
         """Tell whether the head to come must end in a snapshot and go to the chain."""
         if anchors.open_anchor(connection) is not None or anchors.newest_wanted(connection) is not None:
             return False
-        final = anchors.newest_final(connection)
-        waiting = size - (0 if final is None else final.size)
+        if len(anchors.in_flight(connection)) >= anchors.MAX_UNFINAL:
+            return False  # the chain is slow to call them final: the open batch grows until it does
+        settled = anchors.newest_settled(connection)
+        waiting = size - (0 if settled is None else settled.size)
         if waiting <= 0:
             self._flush.clear()
             return False

@@ -59,6 +59,10 @@ class Contract:
         (item,) = [i for i in self._abi if i["type"] == "event" and i["name"] == event]
         return keccak256(_signature(item).encode())
 
+    def events_with(self, field: str) -> list[str]:
+        """Return the names of the events that have a value of this name."""
+        return [i["name"] for i in self._abi if i["type"] == "event" and any(v["name"] == field for v in i["inputs"])]
+
     def decode_event(self, event: str, log: Log) -> dict[str, Any]:
         """Return the values of a log that has the topic of ``event``. Raises Unavailable ``rpc_answer``."""
         (item,) = [i for i in self._abi if i["type"] == "event" and i["name"] == event]

@@ -122,12 +122,15 @@ class EvmClient:
             message["from"] = to_hex(sender)
         return binary(self.request("eth_call", message, to_state(block)), "eth_call")
 
-    def estimate_gas(self, sender: bytes, to: bytes | None, data: bytes) -> int:
-        """Return the gas a transaction would use now. Raises :class:`Rejected` on a revert."""
+    def estimate_gas(self, sender: bytes, to: bytes | None, data: bytes, block: Block | None = None) -> int:
+        """Return the gas a transaction would use on the state of ``block``, or where the node likes to look (some at
+        the pending state). Raises :class:`Rejected` on a revert.
+        """
         message = {"from": to_hex(sender), "data": to_hex(data)}
         if to is not None:
             message["to"] = to_hex(to)
-        return integer(self.request("eth_estimateGas", message), "eth_estimateGas")
+        where = [] if block is None else [to_state(block)]
+        return integer(self.request("eth_estimateGas", message, *where), "eth_estimateGas")
 
     def header(self, block: Block) -> BlockHeader | None:
         """Return the header of a block by number, hash or tag, or None if the node has none such.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from edgeseal import cose
 from edgeseal.adapters.evm import Contract, EvmClient, TxReceipt
 from edgeseal.bundle import AnchorEvidence
-from edgeseal.errors import EvidenceError, InvariantBroken, Unavailable
-from edgeseal.evmproof import Log, build_receipt_proof, verify_log
+from edgeseal.errors import EdgesealError, EvidenceError, InvariantBroken, Unavailable, VerificationError
+from edgeseal.evmproof import Log, build_receipt_proof, verify_header, verify_log
 from edgeseal.fleetlog_event import ANCHORED_TOPIC, Anchored, decode_anchored
 from edgeseal_gateway.store import fleetlog
 
@@ -67,28 +67,31 @@ def is_older(log: Log, size: int) -> bool:
         return False
 
 
-def evidence(client: EvmClient, chain_id: int, contract: bytes, receipt: TxReceipt, wanted: Meant) -> tuple[int, bytes]:
-    """Return the event's index in the receipt, and the anchor evidence (14.1) in CBOR, checked as a stranger would.
+def evidence(
+    client: EvmClient, chain_id: int, contract: bytes, receipt: TxReceipt, wanted: Meant
+) -> tuple[int, bytes] | None:
+    """Return the event's index in the receipt, and the anchor evidence (14.1) in CBOR, checked as a stranger would;
+    None where the transaction, proved to stand in its block, did something else than was meant.
 
-    Raises:
-        InvariantBroken: ``anchor_mismatch``: the mined transaction did not do what was meant.
-        Unavailable: the node answers with what does not prove it (yet): ask again.
+    Raises Unavailable ``rpc_answer``: the node's answers do not prove its receipt (yet): ask again, or another node.
     """
-    index = find_event(receipt, contract, wanted)
-    if index is None:
-        raise InvariantBroken(
-            "anchor_mismatch", f"transaction 0x{receipt.tx.hex()} succeeded and did not anchor size {wanted.size}"
-        )
     header = client.header(receipt.block_hash)
     if header is None:
         raise Unavailable("rpc_answer", f"the node has no block {receipt.block_hash.hex()}")
     receipts = client.block_receipts(receipt.block_hash)
-    proof = build_receipt_proof([one.encoded for one in receipts], receipt.index)
+    index = find_event(receipt, contract, wanted)
     try:
-        verify_log(receipt.block_hash, header.rlp, receipt.encoded, receipt.index, list(proof.nodes), contract, index)
-    except EvidenceError as error:
+        proof = build_receipt_proof([one.encoded for one in receipts], receipt.index)
+        root = verify_header(receipt.block_hash, header.rlp).receipts_root
+        if proof.receipts_root != root or receipts[receipt.index].encoded != receipt.encoded:
+            raise VerificationError("trie_value", "the block's receipts are not these")
+        if index is None:
+            return None
+        proved = (receipt.block_hash, header.rlp, receipt.encoded, receipt.index, list(proof.nodes), contract, index)
+        verify_log(*proved)
+    except EdgesealError as error:
         raise Unavailable("rpc_answer", f"the node's block does not prove its receipt: {error}") from error
-    proved = AnchorEvidence(
+    made = AnchorEvidence(
         chain_id, contract, receipt.block_hash, header.rlp, receipt.encoded, receipt.index, proof.nodes, index
     )
-    return index, proved.encode()
+    return index, made.encode()

@@ -83,14 +83,21 @@ CREATE TABLE revoked (
 CREATE TABLE package (
     digest BLOB PRIMARY KEY, name TEXT NOT NULL, version TEXT NOT NULL, bytes INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 
--- Anchors: state wanted -> sent -> final. Signed transactions are stored before they are sent.
+-- Anchors (docs/submitter.md). block, number, tx, log_index: where it was found, until it is found there no more.
+-- `evidence` (format 14.1) once final. `since`: wall time in ms when the sender first looked at it.
 CREATE TABLE anchor (
     size INTEGER PRIMARY KEY, state TEXT NOT NULL, block BLOB, number INTEGER, tx BLOB, log_index INTEGER,
-    evidence BLOB) STRICT;
+    evidence BLOB, since INTEGER) STRICT;
+CREATE INDEX anchor_state ON anchor (state, size);
+-- Signed transactions. size 0: an empty one that uses its nonce up. base: the anchored size its proof starts from.
+-- taken: wall time in ms when a node first had it. paid: wei it cost, once it was mined.
 CREATE TABLE attempt (
     hash BLOB PRIMARY KEY, size INTEGER NOT NULL, nonce INTEGER NOT NULL, raw BLOB NOT NULL, max_fee INTEGER NOT NULL,
-    tip INTEGER NOT NULL, gas INTEGER NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    tip INTEGER NOT NULL, gas INTEGER NOT NULL, at INTEGER NOT NULL, base INTEGER NOT NULL, taken INTEGER,
+    paid INTEGER) STRICT, WITHOUT ROWID;
 CREATE INDEX attempt_size ON attempt (size);
+CREATE INDEX attempt_nonce ON attempt (nonce);
+CREATE INDEX attempt_at ON attempt (at);
 """
 TABLES: Final = _TABLES + leases.TABLES + operations.TABLES
 

@@ -4,11 +4,8 @@ work.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import secrets
-import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,19 +17,22 @@ from edgeseal.fleetlog_event import decode_anchored
 from edgeseal_console.demo.parts import Chain
 from edgeseal_gateway.chain import history
 from edgeseal_gateway.chain.anchor import call_data
+from edgeseal_gateway.chain.budget import SpendLimits
+from edgeseal_gateway.chain.endpoints import Endpoints
+from edgeseal_gateway.chain.fees import Bounds
+from edgeseal_gateway.chain.lease import Lease
+from edgeseal_gateway.chain.means import Means, Settings
 from edgeseal_gateway.chain.mirror import Mirror
 from edgeseal_gateway.chain.sender import Sender
+from edgeseal_gateway.chain.sendstate import SendRules
 from edgeseal_gateway.sequencer import AnchorPolicy, Sequencer, found_log
-from edgeseal_gateway.store import anchors, fleetlog, orders
+from edgeseal_gateway.store import anchors, attempts, fleetlog, operations, orders
 from edgeseal_gateway.store.database import Database
+from tests.fakes.submitter import Crash, Dying
 from tests.gatewaystore import Founded
 from tests.integration.gateway.rig import Network, until
 from tests.tenant import SoftSigner, Tenant
 from tests.world import Key
-
-
-class Crash(BaseException):
-    """The end of the process, as far as the sender is concerned."""
 
 
 class Wire(EvmClient):
@@ -51,21 +51,6 @@ class Wire(EvmClient):
         if self.crash == "after-send":
             raise Crash
         return found
-
-
-class Dying(Database):
-    """A store whose next write ends in a crash before, or after, its COMMIT."""
-
-    mode = ""
-
-    @contextlib.contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
-        with super().write() as connection:
-            yield connection
-            if self.mode == "before-commit":
-                raise Crash
-        if self.mode == "after-commit":
-            raise Crash
 
 
 class Anchored(Founded):
@@ -89,25 +74,35 @@ class Anchored(Founded):
         self.restart()
         self.tenant.heads.append(self.read(self._newest_head))
 
-    def restart(self, crash: str = "", store: str = "", confirmations: int = 1) -> None:
+    def restart(self, crash: str = "", store: str = "", confirmations: int = 1, spare: int = 0) -> None:
         """Begin anew on the store, as a restarted process does; crash at the given place."""
         database = Dying(self.path)
         self.open(database)
         self.wire = Wire(self.chain.url)
         self.mirror = Mirror(self.wire, self.profile, database, self.signer.public_key.kid)
-        self.sender = Sender(
-            self.wire, self.profile, database, self.account, self.signer.public_key, confirmations, 500, self.now_ms
-        )
+        lease = Lease(database, self.seconds, self.now_ms, "here", alone_here=True, ttl_s=10**9)
+        lease.hold()
+        means = Means(
+            self.profile, database, self.account, self.signer.public_key,
+            Endpoints([self.wire], self.profile, self.seconds, lambda: 0.0), lease,
+            SendRules.of(self.profile, confirmations),
+            Settings(Bounds.of(None, 500 * 10**9), SpendLimits(10**19, 10**19)), self.now_ms, self.seconds,
+        )  # fmt: skip
+        self.sender = Sender(means)
         self.anchored = self.mirror.step()
         while self.sequencer.step():
             pass
-        self.wire.crash, database.mode = crash, store
+        self.wire.crash, database.mode, database.spare = crash, store, spare
+
+    def seconds(self) -> float:
+        return self.monotonic
 
     def work(self) -> None:
         """Step until nothing is wanted or under way."""
 
         def done() -> bool:
-            self.sender.step(self.mirror.step())
+            self.mirror.step()
+            self.sender.step()
             return self.read(anchors.open_anchor) is None and self.read(anchors.newest_wanted) is None
 
         until(done, "the anchor is final")
@@ -137,16 +132,17 @@ def anchored(tmp_path: Path, shared_chain: Chain) -> Anchored:
 
 
 @pytest.mark.parametrize(
-    ("crash", "store"),
-    [("", "before-commit"), ("", "after-commit"), ("before-send", ""), ("after-send", "")],
-    ids=["signed-not-stored", "stored-not-sent", "about-to-send", "sent-not-noted"],
-)
-def test_killed_around_sending(anchored: Anchored, crash: str, store: str) -> None:
-    anchored.restart(crash, store)
+    ("crash", "store", "spare"),
+    [("", "before-commit", 1), ("", "after-commit", 1), ("before-send", "", 0), ("after-send", "", 0),
+     ("", "before-commit", 2), ("", "after-commit", 2)],
+    ids=["signed-not-stored", "stored-not-sent", "about-to-send", "sent-not-noted", "taken-not-noted", "noted"],
+)  # fmt: skip
+def test_killed_around_sending(anchored: Anchored, crash: str, store: str, spare: int) -> None:
+    anchored.restart(crash, store, spare=spare)
     with pytest.raises(Crash):
-        anchored.sender.step(anchored.anchored)
+        anchored.sender.step()
     before = list(anchored.wire.sent)
-    stored = [one.raw for one in anchored.ask(anchors.attempts, 2)]
+    stored = [one.raw for one in anchored.ask(attempts.of_anchor, 2)]
     anchored.restart()
     anchored.work()
     anchored.audit()
@@ -158,11 +154,11 @@ def test_killed_around_sending(anchored: Anchored, crash: str, store: str) -> No
 
 @pytest.mark.parametrize("store", ["before-commit", "after-commit"])
 def test_killed_around_the_evidence(anchored: Anchored, store: str) -> None:
-    anchored.sender.step(anchored.anchored)
+    anchored.sender.step()
     until(lambda: anchored.network.anchored() == 2, "it is mined")
     anchored.restart(store=store)
     with pytest.raises(Crash):
-        anchored.sender.step(2)
+        anchored.sender.step()
     anchored.restart()
     anchored.work()
     anchored.audit()
@@ -182,10 +178,10 @@ def test_anchors_follow_each_other(anchored: Anchored) -> None:
 def test_a_transaction_that_the_pool_lost_is_sent_again(tmp_path: Path, chain: Chain) -> None:
     anchored = Anchored(tmp_path, chain)
     chain.call("evm_setAutomine", False)
-    anchored.sender.step(anchored.anchored)
-    (attempt,) = anchored.ask(anchors.attempts, 2)
+    anchored.sender.step()
+    (attempt,) = anchored.ask(attempts.of_anchor, 2)
     chain.call("anvil_dropTransaction", "0x" + attempt.hash.hex())
-    anchored.sender.step(0)
+    anchored.sender.step()
     assert anchored.wire.sent == [attempt.raw, attempt.raw]
     chain.call("evm_setAutomine", True)
     chain.call("anvil_mine")
@@ -196,12 +192,12 @@ def test_a_transaction_that_the_pool_lost_is_sent_again(tmp_path: Path, chain: C
 def test_a_block_that_was_replaced_is_not_final(tmp_path: Path, chain: Chain) -> None:
     anchored = Anchored(tmp_path, chain)
     anchored.restart(confirmations=3)
-    anchored.sender.step(anchored.anchored)
+    anchored.sender.step()
     until(lambda: anchored.network.anchored() == 2, "it is mined")
-    assert not anchored.sender.step(2)
+    assert not anchored.sender.step()
     chain.call("anvil_reorg", 1, [])
     assert anchored.network.anchored() == 0
-    anchored.sender.step(0)
+    anchored.sender.step()
     chain.call("anvil_mine", "0x3")
     anchored.work()
     anchored.audit()
@@ -211,10 +207,10 @@ def test_a_block_that_was_replaced_is_not_final(tmp_path: Path, chain: Chain) ->
 def test_a_stuck_transaction_is_replaced_and_either_may_be_mined(tmp_path: Path, chain: Chain) -> None:
     anchored = Anchored(tmp_path, chain)
     chain.call("evm_setAutomine", False)
-    anchored.sender.step(anchored.anchored)
-    anchored.clock += 100_000
-    anchored.sender.step(0)
-    one, two = anchored.ask(anchors.attempts, 2)
+    anchored.sender.step()
+    anchored.monotonic += 100
+    anchored.sender.step()
+    one, two = anchored.ask(attempts.of_anchor, 2)
     assert one.nonce == two.nonce and two.max_fee > one.max_fee and two.tip > one.tip
     chain.call("evm_setAutomine", True)
     chain.call("anvil_mine")
@@ -255,15 +251,22 @@ def test_the_logs_history_is_walked_back_to_its_opening(anchored: Anchored) -> N
 
 
 def test_somebody_else_used_the_nonce(anchored: Anchored) -> None:
-    """The transaction can never be mined: noticed after some looks, and the anchor goes out under the next nonce."""
+    """The transaction can never be mined: noticed after some looks. Nothing more is signed until a person answers; then
+    the anchor goes out under the next nonce.
+    """
     anchored.restart("before-send")
     with pytest.raises(Crash):
-        anchored.sender.step(anchored.anchored)
+        anchored.sender.step()
     foreign = anchored.account.sign(Transaction(31337, 0, anchored.account.address, b"", 21_000, 10**11, 10**9))
     anchored.wire.crash = ""
     EvmClient(anchored.chain.url).send_raw(foreign.raw)
     until(lambda: anchored.wire.transaction_count(anchored.account.address) == 1, "the foreign one is mined")
     anchored.restart()
+    for _ in range(4):
+        anchored.sender.step()
+    assert anchored.sender.blocked is not None and anchored.sender.blocked.code == "foreign_nonce"
+    with anchored.database.write() as connection:
+        operations.ask(connection, "resume", None, "the treasurer paid a bill from it", anchored.clock)
     anchored.work()
     anchored.audit()
 
@@ -274,7 +277,7 @@ def test_a_refusing_contract_costs_nothing(anchored: Anchored) -> None:
     abi = anchored.network.fleet_abi
     data = abi.encode("setGatewayKey", anchored.profile.fleet_log, other.x, other.y)
     anchored.network.operator.send(anchored.profile.fleet_log_contract, data)
-    anchored.sender.step(0)
+    anchored.sender.step()
     assert anchored.sender.blocked is not None and anchored.sender.blocked.code == "anchor_refused"
     assert "WrongKey" in anchored.sender.blocked.message and anchored.wire.sent == []
     with pytest.raises(Exception, match="gateway_replaced"):
@@ -284,7 +287,7 @@ def test_a_refusing_contract_costs_nothing(anchored: Anchored) -> None:
 def test_an_empty_account_waits_for_funds(anchored: Anchored) -> None:
     address = "0x" + anchored.account.address.hex()
     anchored.chain.fund(address, 1)
-    anchored.sender.step(anchored.anchored)
+    anchored.sender.step()
     assert anchored.sender.blocked is not None and anchored.sender.blocked.code == "funds"
     assert anchored.wire.sent == []
     anchored.chain.fund(address)
@@ -349,7 +352,7 @@ def test_a_head_that_is_not_signed_yet_is_waited_for(anchored: Anchored) -> None
     with pytest.raises(Unavailable):
         sequencer.step()
     wanted = anchored.read(anchors.newest_wanted)
-    assert wanted is not None and not anchored.sender.step(2) and len(anchored.wire.sent) == 1
+    assert wanted is not None and not anchored.sender.step() and len(anchored.wire.sent) == 1
     anchored.sequence()
     anchored.work()
     anchored.audit()
