@@ -42,7 +42,6 @@ def _key(config: Config, options: argparse.Namespace) -> dict[str, Any]:
     return {"kid": key.kid.hex(), "x": key.x.hex(), "y": key.y.hex()}
 
 
-def _init(config: Config, options: argparse.Namespace) -> dict[str, Any]:
 def _possession(config: Config, options: argparse.Namespace) -> dict[str, Any]:
     from edgeseal_gateway import possession
 
@@ -53,6 +52,7 @@ def _possession(config: Config, options: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
+def _init(config: Config, options: argparse.Namespace) -> dict[str, Any]:
     from edgeseal_gateway import initialise
 
     return initialise.create(config, options.keyset)
@@ -117,6 +117,7 @@ def _backup(config: Config, options: argparse.Namespace) -> dict[str, Any]:
 
 _COMMANDS: Final[dict[str, tuple[Callable[[Config, argparse.Namespace], dict[str, Any]], str]]] = {
     "key": (_key, "make the gateway's signing key in its token if it is not there, and print it"),
+    "possession": (_possession, "sign an operator's challenge, so that the key is registered on chain as held here"),
     "init": (_init, "create the store and sign the first fleet head"),
     "account": (_account, "make, import or show the account that pays for anchors, in an encrypted keystore"),
     "check": (_check, "explain what is wrong with configuration, token, store or chain"),
@@ -127,7 +128,6 @@ _COMMANDS: Final[dict[str, tuple[Callable[[Config, argparse.Namespace], dict[str
     "backup": (_backup, "write a checked copy of store and packages, also while the gateway runs"),
 }
 
-    "possession": (_possession, "sign an operator's challenge, so that the key is registered on chain as held here"),
 
 def parser() -> argparse.ArgumentParser:
     """Return the whole command line's parser."""
@@ -147,6 +147,9 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="print JSON, errors too")
         if name == "key":
             command.add_argument("--out", type=Path, help="also write the COSE_Key here, for the keyset")
+        elif name == "possession":
+            command.add_argument("--challenge", type=Path, required=True, help="from: edgeseal identity challenge")
+            command.add_argument("--out", type=Path, help="write the proof here, for edgeseal identity register")
         elif name == "account":
             command.add_argument("action", choices=("new", "show", "import"), help="what to do with it")
             command.add_argument("--passphrase-file", type=Path, help="instead of the configured source, mode 0600")
@@ -158,9 +161,6 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("target", type=int, nargs="?", help="cancel: the nonce; abandon: the size")
             command.add_argument("--words", help="who asks for it and why: kept with time and outcome")
         elif name == "backup":
-        elif name == "possession":
-            command.add_argument("--challenge", type=Path, required=True, help="from: edgeseal identity challenge")
-            command.add_argument("--out", type=Path, help="write the proof here, for edgeseal identity register")
             command.add_argument("--out", type=Path, required=True, help="a folder that does not exist yet")
         elif name == "run":
             command.add_argument("--verbose", action="store_true", help="say more on standard error")
