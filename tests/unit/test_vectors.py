@@ -246,10 +246,10 @@ def run_bundle(given: Input) -> Any:
         "anchors": len(list(bundle.anchors())),
         "openings": sum(len(list(bundle.openings(log))) for log in opening_logs(given["files"])),
     }
-    bundle.fleet_heads(), bundle.consistency(), bundle.snapshot_proofs()
-    for digest in bundle.packages():
     if states := sum(len(list(read())) for read in (bundle.accounts, bundle.storage, bundle.commands)):
         counts["states"] = states
+    bundle.fleet_heads(), bundle.consistency(), bundle.snapshot_proofs()
+    for digest in bundle.packages():
         assert bundle.package(digest)
     for name in given["files"]:
         if found := re.fullmatch("inputs/([0-9a-f]{64})", name):
