@@ -24,7 +24,8 @@ def test_a_tpm_device_from_enrolment_to_anchored_evidence(
     provisioned = software_tpm.provision(tmp_path / "tpm")
     assert provisioned.returncode == 0, provisioned.stderr
     section = json.dumps(key_of(provisioned.stdout)[0])
-    device = fleet.add_device("tpm-device", key=section, assurance="tpm-unverified", extra="seal: {head_every: 16}")
+    device = fleet.add_device("tpm-device", key=section, assurance="tpm-unverified", extra="seal: {head_every: 16}",
+                              prove=True)  # fmt: skip
     check = fleet.run_json("edgeseal-agent", "check", "--config", device.config)
     findings = {finding["what"]: finding for finding in check["findings"]}
     assert findings["TPM lock-out"]["state"] == "ok" and f"of {MAX_TRIES} tries" in findings["TPM lock-out"]["detail"]

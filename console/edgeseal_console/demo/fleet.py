@@ -205,7 +205,15 @@ class Fleet:
         key_file, keyset = self.gateway_folder / "gateway-key.cbor", self.folder / "keyset-1.cbor"
         config = self.gateway.config
         self.run("edgeseal-gateway", "key", "--config", config, "--out", key_file)
-        self.run("edgeseal", "chain", "deploy", "--home", self.home, "--rpc", self.rpc, "--gateway-key", key_file)
+        self.run(
+            "edgeseal", "chain", "deploy", "--home", self.home, "--rpc", self.rpc, "--gateway-key", key_file,
+            "--gateway-later",
+        )  # fmt: skip
+        challenge, proof = self.gateway_folder / "challenge.json", self.gateway_folder / "proof.json"
+        wanted = ("--role", "gateway", "--key", key_file)
+        self.run("edgeseal", "identity", "challenge", "--home", self.home, *wanted, "--out", challenge)
+        self.run("edgeseal-gateway", "possession", "--config", config, "--challenge", challenge, "--out", proof)
+        self.run("edgeseal", "identity", "register", "--home", self.home, *wanted, "--proof", proof)
         self.run("edgeseal", "keyset", "first", "--home", self.home, "--gateway-key", key_file, "--out", keyset)
         self._fund_gateway()
         self.run("edgeseal-gateway", "init", "--config", config, "--keyset", keyset)
@@ -252,6 +260,7 @@ class Fleet:
         arguments: Sequence[str] = (),
         key: str = SOFTHSM_KEY,
         assurance: str = "softhsm",
+        prove: bool = False,
     ) -> Device:
         """Provision, initialise and enrol one device; it is not started yet.
 
@@ -260,6 +269,7 @@ class Fleet:
             arguments: more words of its ``run`` command line.
             key: the ``key`` section of its configuration.
             assurance: what the operator attests of that key.
+            prove: have the device prove that it holds the key, so that the chain says so too.
         """
         self.say(f"device {name}: key in a token ({assurance}), genesis, enrolment")
         folder = self.folder / name
@@ -281,10 +291,19 @@ class Fleet:
         )
         config.write_text("\n".join([*lines, mqtt]) + f"\n{extra}\n")
         request_file = folder / "state" / "enrol-request.json"
-        self.run("edgeseal", "identity", "enrol", "--home", self.home, request_file, "--assurance", assurance)
+        own = ["--proof", self._prove(config, request_file)] if prove else []
+        self.run("edgeseal", "identity", "enrol", "--home", self.home, request_file, "--assurance", assurance, *own)
         device = Device(name, folder, inbox, request["log"], request["kid"], Program(name, config, arguments))
         self.devices.append(device)
         return device
+
+    def _prove(self, config: Path, request: Path) -> Path:
+        """Have a device sign the operator's challenge; return the proof's file."""
+        challenge, proof = config.parent / "challenge.json", config.parent / "proof.json"
+        wanted = ("--role", "device", "--request", request)
+        self.run("edgeseal", "identity", "challenge", "--home", self.home, *wanted, "--out", challenge)
+        self.run("edgeseal-agent", "possession", "--config", config, "--challenge", challenge, "--out", proof)
+        return proof
 
     def drop_inputs(self, device: Device, files: Sequence[Path], prefix: str) -> None:
         """Put copies of ``files`` into a device's watched folder, each under its own name and whole at once."""

@@ -127,7 +127,7 @@ class _Demo:
         fleet.start_gateway()
         narrator.say(f"gateway page: http://127.0.0.1:{fleet.api_port}/")
         narrator.chapter("Enrol two devices")
-        devices = [fleet.add_device(name, extra=HEARTBEAT) for name in DEVICES]
+        devices = [fleet.add_device(name, extra=HEARTBEAT, prove=True) for name in DEVICES]
         for device in devices:
             device.program.start()
         narrator.chapter("Deploy the model by a signed command")

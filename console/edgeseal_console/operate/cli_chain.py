@@ -1,12 +1,21 @@
-"""``edgeseal init``, ``chain`` and ``trust``: the operator's folder, the contracts, the trust file."""
+"""``edgeseal init``, ``chain deploy``, ``show``, ``fund`` and ``trust``: the folder, the contracts, the trust file."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from edgeseal_console.operate import home as homes
-from edgeseal_console.operate.words import DEFAULT_GATEWAY, Parsers, branch_of, digest_of, leaf, say, show
+from edgeseal_console.operate import networks
+from edgeseal_console.operate.cli_challenge import add_challenge
+from edgeseal_console.operate.cli_probe import add_probe
+from edgeseal_console.operate.cli_rotation import add_gateway_key, add_hand_over
+from edgeseal_console.operate.words import DEFAULT_GATEWAY, Parsers, address_of, branch_of, digest_of, leaf, say, show
+
+if TYPE_CHECKING:
+    from edgeseal.network import NetworkProfile
+    from edgeseal_console.operate.deployment import Admins
 
 
 def add_init(subparsers: Parsers) -> None:
@@ -42,21 +51,15 @@ def _run_init(args: argparse.Namespace) -> int:
 
 
 def add_chain(subparsers: Parsers) -> None:
-    """Add chain deploy, show and fund."""
-    branch = branch_of(subparsers, "chain", "the contracts", "edgeseal chain show --home ./ops")
-    parser = leaf(
-        branch, "deploy", _run_deploy, "deploy the contracts, open tenant and fleet log, write the network profile",
-        "edgeseal chain deploy --home ./ops --rpc http://127.0.0.1:8545 --gateway-key gateway-key.cbor",
-    )  # fmt: skip
-    parser.add_argument("--rpc", required=True, metavar="URL", help="RPC endpoint of the chain")
-    parser.add_argument(
-        "--gateway-key", required=True, type=Path, metavar="FILE", help="from: edgeseal-gateway key --out FILE"
+    """Add chain deploy, show, fund, probe, cost, gateway-key, hand-over and challenge."""
+    branch = branch_of(
+        subparsers, "chain", "the contracts and the chain they stand on", "edgeseal chain show --home ./ops"
     )
-    parser.add_argument(
-        "--kind", choices=("operator", "public"), default="operator",
-        help="operator: the chain is run by whoever is under audit, and what it shows is ATTESTED; public: it is not",
-    )  # fmt: skip
-
+    _add_deploy(branch)
+    add_probe(branch)
+    add_gateway_key(branch)
+    add_hand_over(branch)
+    add_challenge(branch)
     leaf(branch, "show", _run_chain_show, "print the network profile", "edgeseal chain show --home ./ops")
     fund = leaf(
         branch, "fund", _run_fund, "send half of the operator's balance to an account, such as the gateway's",
@@ -65,14 +68,49 @@ def add_chain(subparsers: Parsers) -> None:
     fund.add_argument("address", help="0x and 40 hex digits")
 
 
+def _add_deploy(branch: Parsers) -> None:
+    parser = leaf(
+        branch, "deploy", _run_deploy,
+        "deploy the contracts, open tenant and fleet log, write network profile and trust file; repeat it if stopped",
+        "edgeseal chain deploy --home ./ops --network base --rpc https://rpc.example --gateway-key gateway-key.cbor",
+    )  # fmt: skip
+    parser.add_argument("--rpc", required=True, metavar="URL", help="RPC endpoint of the chain")
+    parser.add_argument(
+        "--network", choices=networks.names(), help="what to expect of the chain; default: by its chain id"
+    )
+    parser.add_argument(
+        "--gateway-key", required=True, type=Path, metavar="FILE", help="from: edgeseal-gateway key --out FILE"
+    )
+    parser.add_argument(
+        "--gateway-later", action="store_true",
+        help="leave its registration to identity register, with the proof that the gateway holds it",
+    )  # fmt: skip
+    parser.add_argument(
+        "--kind", choices=("operator", "public"),
+        help="operator: the chain is run by whoever is under audit, and what it shows is ATTESTED; public: it is not; "
+        "default: as the network says",
+    )  # fmt: skip
+    parser.add_argument("--salt", default="edgeseal-1", help="another salt gives other addresses (%(default)s)")
+    admins = parser.add_argument_group("an admin that is no single key: TenantAdmin (all three, or none)")
+    admins.add_argument("--proposer", action="append", metavar="ADDRESS", help="proposes to the timelock; repeat")
+    admins.add_argument("--operations", metavar="ADDRESS", help="does the daily work; default: this account")
+    admins.add_argument("--guardian", metavar="ADDRESS", help="may suspend, revoke and veto, and nothing else")
+    admins.add_argument("--wait-hours", type=int, default=48, help="how long the timelock waits (%(default)s)")
+    parser.add_argument("--dry-run", action="store_true", help="show addresses, transactions and gas; send nothing")
+
+
 def _run_chain_show(args: argparse.Namespace) -> int:
     home = homes.load(args.home)
     network = home.network()
-    fields = {
+    fields: dict[str, Any] = {
         "chain_id": network.chain_id, "kind": network.kind, "endpoints": list(network.endpoints),
-        "fleet_log": network.fleet_log.hex(), "fleet_log_contract": "0x" + network.fleet_log_contract.hex(),
-        "identity_registry": "0x" + network.identity_registry.hex(), "root_kid": network.tenant_root.kid.hex(),
+        "fleet_log": network.fleet_log.hex(), **_contracts(network), "root_kid": network.tenant_root.kid.hex(),
     }  # fmt: skip
+    if network.rules is not None:
+        fields |= {
+            "network": network.rules.name, "finality": network.rules.finality,
+            "confirmations": network.rules.confirmations,
+        }  # fmt: skip
     return show(args, fields, [f"{name:<20}{value}" for name, value in fields.items()])
 
 
@@ -87,21 +125,50 @@ def _run_fund(args: argparse.Namespace) -> int:
 def _run_deploy(args: argparse.Namespace) -> int:
     from edgeseal_console.operate import chain, signing
 
-    home = homes.load(args.home)
-    network = chain.deploy(home, rpc=args.rpc, kind=args.kind, gateway=signing.read_key(args.gateway_key), say=say)
-    fields = {
-        "network_profile": str(home.network_file), "chain_id": network.chain_id, "fleet_log": network.fleet_log.hex(),
-        "fleet_log_contract": "0x" + network.fleet_log_contract.hex(),
-        "identity_registry": "0x" + network.identity_registry.hex(),
+    home, gateway = homes.load(args.home), signing.read_key(args.gateway_key)
+    admins = _admins(home, args)
+    if args.dry_run:
+        planned = chain.plan(home, rpc=args.rpc, network=args.network, admins=admins, salt=args.salt)
+        calls = [preview.fields() | {"data": len(preview.data)} for preview in planned.previews]
+        lines = [f"{row['contract']:<20}{row['address']}  {row['code']}" for row in planned.contracts]
+        lines += [preview.line() for preview in planned.previews]
+        lines.append("then: open tenant and fleet log, register operator and gateway, write profile and trust file")
+        return show(args, {"dry_run": True, "contracts": planned.contracts, "calls": calls}, lines)
+    network = chain.deploy(
+        home, rpc=args.rpc, kind=args.kind, gateway=gateway, say=say, network=args.network, admins=admins,
+        salt=args.salt, register_gateway=not args.gateway_later,
+    )  # fmt: skip
+    fields = _contracts(network) | {
+        "network_profile": str(home.network_file), "trust_file": str(home.folder / chain.TRUST_NAME),
+        "chain_id": network.chain_id, "fleet_log": network.fleet_log.hex(),
     }  # fmt: skip
     return show(args, fields, [
         f"network profile     {home.network_file}",
+        f"trust file          {home.folder / chain.TRUST_NAME}   for investigators; see edgeseal trust for more in it",
         f"chain               {network.chain_id} ({network.kind})",
-        f"FleetLog            0x{network.fleet_log_contract.hex()}",
-        f"IdentityRegistry    0x{network.identity_registry.hex()}",
+        *(f"{name:<20}{address}" for name, address in _contracts(network).items()),
         f"fleet log           {network.fleet_log.hex()}",
-        "next                edgeseal keyset first --gateway-key … --out keyset-1.cbor",
+        "next                edgeseal chain probe, then edgeseal keyset first --gateway-key … --out keyset-1.cbor",
     ])  # fmt: skip
+
+
+def _admins(home: homes.Home, args: argparse.Namespace) -> Admins | None:
+    from edgeseal.errors import UsageError
+    from edgeseal_console.operate.deployment import Admins
+
+    if not args.proposer and args.guardian is None:
+        return None
+    if not args.proposer or args.guardian is None:
+        raise UsageError("admins", "a TenantAdmin needs a --proposer and a --guardian")
+    operator = home.account().address if args.operations is None else address_of(args.operations)
+    proposers = tuple(map(address_of, args.proposer))
+    return Admins(proposers, operator, address_of(args.guardian), args.wait_hours * 3600)
+
+
+def _contracts(network: NetworkProfile) -> dict[str, str]:
+    found = {"fleet_log_contract": network.fleet_log_contract, "identity_registry": network.identity_registry}
+    found |= {key: one.address for key, one in network.further()}
+    return {name: "0x" + address.hex() for name, address in found.items()}
 
 
 def add_trust(subparsers: Parsers) -> None:

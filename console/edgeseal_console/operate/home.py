@@ -6,6 +6,7 @@ EVM account, and ``console.yaml``, which names them. A token or an HSM of anothe
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ SCHEMA: Final = "edgeseal-console/1"
 CONFIG_NAME: Final = "console.yaml"
 SOFTHSM_MODULE: Final = "/usr/lib/softhsm/libsofthsm2.so"
 _TEXT: Final = r"[^\x00-\x1f]{1,512}"
+_KEY_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
+MAX_KEYS: Final = 32
+"""The most keys one ``console.yaml`` may name."""
 _ENVIRONMENT: Final = ("SOFTHSM2_CONF", "TPM2_PKCS11_STORE", "TPM2_PKCS11_TCTI")
 
 
@@ -38,6 +42,7 @@ class Home:
     account_file: Path
     root_key: TokenKey
     operator_key: TokenKey
+    further_keys: tuple[tuple[str, TokenKey], ...] = ()
 
     def root(self) -> Pkcs11Signer:
         """Open the tenant root key. Raises UsageError or Unavailable (:class:`Pkcs11Signer`)."""
@@ -46,6 +51,18 @@ class Home:
     def operator(self) -> Pkcs11Signer:
         """Open the operator key. Raises UsageError or Unavailable (:class:`Pkcs11Signer`)."""
         return Pkcs11Signer(self.operator_key)
+
+    def signer(self, name: str) -> Pkcs11Signer:
+        """Open the key that ``console.yaml`` calls ``name``: ``root``, ``operator``, or one of the further ones.
+
+        Raises UsageError ``key_unknown``, and as :class:`Pkcs11Signer`.
+        """
+        named = {"root": self.root_key, "operator": self.operator_key, **dict(self.further_keys)}
+        if name not in named:
+            raise UsageError(
+                "key_unknown", f"console.yaml names no key {name!r:.60}", f"it names: {', '.join(sorted(named))}"
+            )
+        return Pkcs11Signer(named[name])
 
     def account(self) -> Account:
         """Return the EVM account that pays. Raises UsageError ``account_key``."""
@@ -90,16 +107,48 @@ def create(folder: Path, *, module: str, gateway_url: str, account_key: Path | N
     lines = [f"schema: {SCHEMA}", f"gateway: {{url: {gateway_url}}}", "network_profile: network.yaml"]
     lines += ["account_key_file: account.key", "keys:"]
     for name, token in (("root", "tenant-root"), ("operator", "operator")):
-        lines += [
-            f"  {name}:",
-            f"    module: {module}",
-            f"    token: {token}",
-            f"    label: {name}",
-            f"    pin_file: {name}/{token}.pin",
-            f"    environment: {{SOFTHSM2_CONF: {name}/softhsm2.conf}}",
-        ]
+        lines += _key_lines(name, token, module)
     (folder / CONFIG_NAME).write_text("\n".join(lines) + "\n")
     return load(folder)
+
+
+def add_key(folder: Path, name: str, module: str) -> Home:
+    """Make a further key in a SoftHSM token of its own, name it in ``console.yaml``, and return the home.
+
+    The token is durable before the configuration names it; a second try after a stop in between refuses its folder.
+
+    Raises:
+        UsageError: ``key_exists``, ``key_name``, and what :func:`provision_softhsm` raises.
+    """
+    home = load(folder)
+    if _KEY_NAME.fullmatch(name) is None:
+        raise UsageError("key_name", f"{name!r:.60} is no name of a key", "a-z, 0-9 and -, at most 32")
+    if name in ("root", "operator", *dict(home.further_keys)) or (folder / name).exists():
+        raise UsageError("key_exists", f"there is a key, or a folder, {name} already", "choose another name")
+    provision_softhsm(folder / name, module, name, name, (secrets.token_hex(8), secrets.token_hex(8)))
+    path = folder / CONFIG_NAME
+    draft = path.with_name(f".{CONFIG_NAME}.new")
+    text = path.read_text("utf-8")
+    if not text.rstrip().rpartition("\n")[2].startswith("    "):
+        raise UsageError(
+            "config_invalid", f"{path} does not end in its keys section", "its token is made: name the key there"
+        )
+    draft.write_text(text.rstrip() + "\n" + "\n".join(_key_lines(name, name, module)) + "\n", "utf-8")
+    _read(folder.resolve(), draft.read_bytes())
+    draft.replace(path)
+    # Durable: token and configuration. Nothing is left to do.
+    return load(folder)
+
+
+def _key_lines(name: str, token: str, module: str) -> list[str]:
+    return [
+        f"  {name}:",
+        f"    module: {module}",
+        f"    token: {token}",
+        f"    label: {name}",
+        f"    pin_file: {name}/{token}.pin",
+        f"    environment: {{SOFTHSM2_CONF: {name}/softhsm2.conf}}",
+    ]
 
 
 def load(folder: Path) -> Home:
@@ -125,6 +174,7 @@ def _read(folder: Path, data: bytes) -> Home:
     top = strictyaml.Section(strictyaml.load(data, limits.MAX_YAML))
     top.text("schema", SCHEMA)
     gateway, keys = top.section("gateway"), top.section("keys")
+    root, operator = _key(keys.section("root"), folder), _key(keys.section("operator"), folder)
     home = Home(
         folder,
         gateway.text("url", r"https?://[^\s]{1,200}").rstrip("/"),
@@ -132,12 +182,20 @@ def _read(folder: Path, data: bytes) -> Home:
         _optional(gateway, "ca_file", folder),
         folder / top.text("network_profile", _TEXT),
         folder / top.text("account_key_file", _TEXT),
-        _key(keys.section("root"), folder),
-        _key(keys.section("operator"), folder),
+        root,
+        operator,
+        _further(keys, folder),
     )
     for section in (top, gateway, keys):
         section.done()
     return home
+
+
+def _further(keys: strictyaml.Section, folder: Path) -> tuple[tuple[str, TokenKey], ...]:
+    names = keys.left()
+    if len(names) > MAX_KEYS or not all(_KEY_NAME.fullmatch(name) for name in names):
+        raise FormatError("yaml_range", f"keys: at most {MAX_KEYS} names of a-z, 0-9 and -")
+    return tuple((name, _key(keys.section(name), folder)) for name in names)
 
 
 def _optional(section: strictyaml.Section, key: str, folder: Path) -> Path | None:

@@ -11,6 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +25,9 @@ from edgeseal.adapters.evm import (
     TxReceipt,
     check_chain,
 )
+from edgeseal.chainrules import ChainRules
 from edgeseal.errors import Unavailable, UsageError
+from edgeseal_console.operate.contracterrors import advised
 
 WAIT_S: Final = 180.0
 POLL_S: Final = 0.2
@@ -32,19 +35,78 @@ GAS_MARGIN: Final = 1.25
 _KNOWN: Final = ("already known", "already imported", "known transaction", "nonce too low")
 
 
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A transaction that was not sent: what it is for, its call data, the gas it would take, the most it may cost.
+
+    ``gas`` and ``most_wei`` are None where it stands on one before it that was not sent either.
+    """
+
+    what: str
+    to: bytes | None
+    data: bytes
+    wei: int
+    gas: int | None
+    most_wei: int | None
+
+    def fields(self) -> dict[str, Any]:
+        """Return it for ``--json``."""
+        return {
+            "what": self.what, "to": None if self.to is None else "0x" + self.to.hex(), "data": "0x" + self.data.hex(),
+            "wei": self.wei, "gas": self.gas, "most_wei": self.most_wei,
+        }  # fmt: skip
+
+    def line(self) -> str:
+        """Return it for people."""
+        cost = "gas not known before the one above is sent" if self.gas is None else f"{self.gas:,} gas"
+        return f"would send: {self.what} ({cost})"
+
+
 class Transactor:
-    """Sends the transactions of one account. Not thread-safe; one process a home at a time."""
+    """Sends the transactions of one account. Not thread-safe; one process a home at a time.
+
+    With ``dry_run`` it sends nothing, also nothing that was begun earlier, and keeps :attr:`previews` instead.
+    """
 
     def __init__(
-        self, client: EvmClient, account: Account, chain_id: int, folder: Path, say: Callable[[str], None]
+        self,
+        client: EvmClient,
+        account: Account,
+        chain_id: int,
+        folder: Path,
+        say: Callable[[str], None],
+        *,
+        rules: ChainRules | None = None,
+        dry_run: bool = False,
     ) -> None:
         check_chain(client, chain_id)
         self.client = client
         self.account = account
+        self.dry_run = dry_run
+        self.previews: list[Preview] = []
         self._chain_id = chain_id
         self._pending = folder / "pending-transaction.json"
         self._say = say
-        self._finish_pending()
+        self._rules = rules
+        if not dry_run:
+            self._finish_pending()
+
+    def attempt(
+        self, what: str, contract: Contract, to: bytes | None, data: bytes, wei: int = 0, *, stands_alone: bool = True
+    ) -> TxReceipt | None:
+        """Send as :meth:`send` does; in a dry run only look at it, and return None.
+
+        ``stands_alone`` False: it needs an earlier one that a dry run did not send, so that nothing can be estimated.
+        """
+        if not self.dry_run:
+            return self.send(what, contract, to, data, wei)
+        gas = most = None
+        if stands_alone:
+            gas = self._estimate(contract, to, data)
+            fee, _ = self._fees()
+            most = int(gas * GAS_MARGIN) * fee + wei
+        self.previews.append(Preview(what, to, data, wei, gas, most))
+        return None
 
     def send(self, what: str, contract: Contract, to: bytes | None, data: bytes, wei: int = 0) -> TxReceipt:
         """Send one transaction and return its receipt once it is mined and succeeded.
@@ -56,19 +118,11 @@ class Transactor:
             wei: what to send along.
 
         Raises:
-            Reverted: the contract refuses it (nothing is sent then). UsageError ``funds``. Unavailable.
+            Reverted: the contract refuses it (nothing is sent then). UsageError ``funds``, ``fee_ceiling``.
+            Unavailable.
         """
-        try:
-            gas = int(self.client.estimate_gas(self.account.address, to, data) * GAS_MARGIN)
-        except Rejected as error:
-            if error.data:
-                raise contract.decode_error(error.data) from error
-            raise
-        head = self.client.header("latest")
-        if head is None:
-            raise Unavailable("rpc_answer", "the node has no newest block")
-        tip = self.client.priority_fee()
-        fee = tip + 2 * head.base_fee
+        gas = int(self._estimate(contract, to, data) * GAS_MARGIN)
+        fee, tip = self._fees()
         if self.client.balance(self.account.address) < gas * fee + wei:
             raise UsageError(
                 "funds",
@@ -80,6 +134,35 @@ class Transactor:
         self._store(what, signed)
         # Durable: the bytes that may be sent. A restart sends exactly these again and waits for them.
         return self._finish(what, signed.raw, signed.hash)
+
+    def _estimate(self, contract: Contract, to: bytes | None, data: bytes) -> int:
+        try:
+            return self.client.estimate_gas(self.account.address, to, data)
+        except Rejected as error:
+            if not error.data:
+                raise
+            refusal = contract.decode_error(error.data)
+            if refusal.name.startswith("0x"):  # an AccessManager in front of the contract
+                refusal = Contract("AccessManager").decode_error(error.data)
+            raise advised(refusal) from error
+
+    def _fees(self) -> tuple[int, int]:
+        """Return what to offer for a gas and how much of it as tip, in wei, below the ceilings of the profile."""
+        head = self.client.header("latest")
+        if head is None:
+            raise Unavailable("rpc_answer", "the node has no newest block")
+        tip, rules = self.client.priority_fee(), self._rules
+        fee = tip + 2 * head.base_fee
+        if rules is None:
+            return fee, tip
+        tip = max(rules.min_tip_wei, min(tip, rules.max_tip_wei))
+        if head.base_fee + tip > rules.max_fee_wei:
+            raise UsageError(
+                "fee_ceiling",
+                f"a gas costs {head.base_fee + tip} wei now, the network profile allows {rules.max_fee_wei}",
+                "wait until it is cheaper, or raise chain.max_fee_wei in the network profile",
+            )
+        return min(tip + 2 * head.base_fee, rules.max_fee_wei), tip
 
     def _finish(self, what: str, raw: bytes, tx: bytes) -> TxReceipt:
         self._say(f"{what}: sending 0x{tx.hex()[:16]}…")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -74,3 +75,10 @@ def digest_of(text: str, what: str) -> bytes:
     if len(value) != 32:
         raise UsageError("not_hex", f"{what} must be 64 hex digits, not {text!r:.70}")
     return value
+
+
+def address_of(text: str) -> bytes:
+    """Return the 20 bytes of an address that a person typed. Raises UsageError ``address``."""
+    if re.fullmatch(r"0x[0-9a-fA-F]{40}", text) is None:
+        raise UsageError("address", f"{text!r:.60} is no address: 0x and 40 hex digits")
+    return bytes.fromhex(text[2:])

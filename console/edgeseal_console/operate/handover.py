@@ -1,0 +1,42 @@
+"""The tenant's admin becomes the AccessManager of its TenantAdmin: proposed by the account, accepted through itself.
+
+After that the account does what the OPERATIONS role may, the guardian suspends, revokes and vetoes, and all else waits
+for the timelock. Only the tenant root key stands above: it can name another admin (``recoverAdmin``).
+"""
+
+from __future__ import annotations
+
+from edgeseal.adapters.evm import BoundContract, Contract
+from edgeseal.errors import UsageError
+from edgeseal_console.operate.registry import Registry
+
+
+def hand_over(registry: Registry) -> bytes:
+    """Make the manager of the profile's TenantAdmin the tenant's admin; return its address. Taken up where it stopped.
+
+    Raises:
+        UsageError: ``no_tenant_admin``: the profile names none. Reverted: this account is not the admin, or not the
+        operator that TenantAdmin names. Unavailable.
+    """
+    network, admin = registry.network, registry.network.tenant_admin
+    if admin is None:
+        raise UsageError(
+            "no_tenant_admin", "the network profile names no TenantAdmin",
+            "deploy one: edgeseal chain deploy --proposer ADDRESS --guardian ADDRESS",
+        )  # fmt: skip
+    tenant, contract = network.tenant_root.kid, registry.contract
+    manager = bytes.fromhex(BoundContract(registry.client, Contract("TenantAdmin"), admin.address).call("manager")[2:])
+    if bytes.fromhex(contract.call("adminOf", tenant)[2:]) == manager:
+        return manager
+    proposed = bytes.fromhex(contract.call("proposedAdminOf", tenant)[2:]) == manager
+    if not proposed:
+        data = contract.contract.encode("proposeAdmin", tenant, manager)
+        registry.transactor.attempt("propose the manager as admin", contract.contract, contract.address, data)
+        # Durable on chain: the proposal, which gives nobody anything yet. A second try finds it and accepts.
+    accept = contract.contract.encode("acceptAdmin", tenant)
+    through = Contract("AccessManager").encode("execute", contract.address, accept)
+    registry.transactor.attempt(
+        "accept through the manager", contract.contract, manager, through, stands_alone=proposed
+    )  # fmt: skip
+    # Durable on chain: the manager is the admin. Nothing is left to do.
+    return manager

@@ -1,0 +1,224 @@
+"""``edgeseal chain probe``: is this the chain we think it is, do our contracts stand there, can they check signatures.
+
+Everything is asked of the endpoints themselves; nothing is sent. A finding is ``ok``, ``warn`` (it works, at a price or
+not for long) or ``fail`` (do not go on), each with what was found and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from edgeseal.adapters.evm import BlockHeader, BoundContract, Contract, EvmClient, Rejected
+from edgeseal.chainrules import ChainRules, Preset
+from edgeseal.errors import EdgesealError, Unavailable, UsageError
+from edgeseal.evmproof.keccak import keccak256
+from edgeseal.network import NetworkProfile
+from edgeseal_console.operate import deployment, l1fee
+from edgeseal_console.operate.p256probe import p256
+
+LAG_S: Final = 3_600
+"""How far ``finalized`` may lie behind ``latest``, in seconds by the chain, before it is said to stand still."""
+LOG_STATES: Final = ("none", "open", "frozen", "closed")
+_NAMES: Final = {
+    "command_log_contract": "CommandLog", "model_registry": "ModelRegistry", "record_verifier": "RecordVerifier",
+    "tenant_admin": "TenantAdmin",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line: ``state`` is ok, warn or fail; ``remedy`` is None where there is nothing to do."""
+
+    state: str
+    what: str
+    detail: str
+    remedy: str | None = None
+
+
+def probe(urls: Sequence[str], network: NetworkProfile | None, preset: Preset) -> Iterator[Finding]:
+    """Yield what is found at each endpoint, and whether the endpoints agree.
+
+    ``network`` None: contracts are not looked at. ``preset`` says what to expect of the chain. Raises nothing: an
+    endpoint that does not answer is a finding.
+    """
+    heads: list[tuple[EvmClient, int]] = []
+    for url in urls:
+        client = EvmClient(url)
+        try:
+            newest = yield from _endpoint(client, network, preset)
+        except EdgesealError as error:
+            yield Finding("fail", url, error.message, error.remedy or "give another endpoint")
+        else:
+            if newest is not None:
+                heads.append((client, newest.number))
+    if len(heads) > 1:
+        yield _agreement(heads, preset.rules)
+    elif len(urls) < 2:
+        yield Finding(
+            "warn", "endpoints", "one endpoint: whoever runs it decides what is believed here",
+            "give a second one, run by somebody else",
+        )  # fmt: skip
+
+
+def _endpoint(
+    client: EvmClient, network: NetworkProfile | None, preset: Preset
+) -> Generator[Finding, None, BlockHeader | None]:  # fmt: skip
+    """Yield the findings of one endpoint and return its newest block; None if it is of another chain."""
+    chain_id, newest = client.chain_id(), client.header("latest")
+    expected = preset.chain_id if network is None else network.chain_id
+    if expected not in (None, chain_id):
+        yield Finding(
+            "fail", f"chain id at {client.url}", f"{chain_id}, not {expected}", "give an endpoint of the right chain"
+        )
+        return None
+    if newest is None:
+        raise Unavailable("rpc_answer", f"{client.url} names no newest block")
+    yield Finding("ok", f"chain id at {client.url}", f"{chain_id}, block {newest.number}")
+    yield from _finality(client, newest, preset.rules)
+    yield _signatures(client, preset.rules)
+    yield from _fees(client, newest, preset.rules)
+    if network is not None:
+        yield from _contracts(client, network)
+    return newest
+
+
+def _finality(client: EvmClient, newest: BlockHeader, rules: ChainRules) -> Iterator[Finding]:
+    state = "fail" if rules.finality == "tag" else "ok"
+    remedy = "set finality: confirmations in the network profile, with a depth no reorganisation reaches"
+    found: dict[str, BlockHeader] = {}
+    for tag in ("safe", "finalized"):
+        try:
+            header = client.header(tag)
+        except Rejected as error:
+            header, words = None, error.text
+        else:
+            words = "the node names no such block"
+        if header is None:
+            note = "" if state == "fail" else "; not needed: finality goes by confirmations"
+            yield Finding(state, f"tag {tag}", words + note, remedy if state == "fail" else None)
+        else:
+            found[tag] = header
+    if len(found) == 2:
+        yield _tags(newest, found["safe"], found["finalized"], rules)
+
+
+def _tags(newest: BlockHeader, safe: BlockHeader, final: BlockHeader, rules: ChainRules) -> Finding:
+    what, lag = "tags safe and finalized", newest.timestamp - final.timestamp
+    detail = f"at {safe.number} and {final.number} of {newest.number}, {lag} s behind"
+    if not final.number <= safe.number:
+        return Finding("fail", what, detail + ": finalized is ahead of safe", "use another endpoint")
+    if lag > LAG_S and rules.finality == "tag":
+        return Finding(
+            "warn", what, detail + ": finalized does not move",
+            "wait for the chain to finalise again; until then nothing becomes FINAL",
+        )  # fmt: skip
+    return Finding("ok", what, detail)
+
+
+def _signatures(client: EvmClient, rules: ChainRules) -> Finding:
+    found, what = p256(client), "P256VERIFY at 0x100"
+    if found.state == "wrong":
+        answers = ", ".join(f"{name}: {answer}" for name, answer in found.answers.items())
+        return Finding(
+            "fail", what, f"something else answers there ({answers})",
+            "do not use this chain: our contracts believe what stands at 0x100",
+        )  # fmt: skip
+    if found.state == "absent":
+        detail = "absent: the contracts compute in Solidity, some 225,000 gas more a signature"
+        if rules.p256_gas:
+            remedy = "expect that price (chain.p256_gas: 0 in the profile), or use a chain with EIP-7951"
+            return Finding("warn", what, f"{detail}; {rules.p256_gas:,} gas were expected", remedy)
+        return Finding("ok", what, detail)
+    detail = "takes good signatures, low and high s, and refuses a bad one"
+    if found.gas is None:
+        return Finding("ok", what, detail + "; its gas could not be estimated")
+    if abs(found.gas - rules.p256_gas) > max(600, rules.p256_gas // 10):
+        return Finding(
+            "warn", what, f"{detail}, at about {found.gas:,} gas where {rules.p256_gas:,} were expected",
+            "correct chain.p256_gas in the network profile; costs are other than the tables say",
+        )  # fmt: skip
+    return Finding("ok", what, f"{detail}, at about {found.gas:,} gas")
+
+
+def _fees(client: EvmClient, newest: BlockHeader, rules: ChainRules) -> Iterator[Finding]:
+    gas = newest.base_fee + min(client.priority_fee(), rules.max_tip_wei)
+    if gas > rules.max_fee_wei:
+        yield Finding(
+            "warn", "fees", f"{gas} wei a gas, above the ceiling of {rules.max_fee_wei}",
+            "nothing is sent until it is cheaper; or raise chain.max_fee_wei in the network profile",
+        )  # fmt: skip
+    else:
+        yield Finding("ok", "fees", f"{gas} wei a gas, below the ceiling of {rules.max_fee_wei}")
+    if rules.l1_fee != "none":
+        try:
+            fee = l1fee.l1_fee(client, rules, bytes(20), l1fee.stand_in(800))
+        except UsageError as error:
+            yield Finding("fail", "fee for data on the parent chain", error.message, error.remedy)
+        else:
+            yield Finding("ok", "fee for data on the parent chain", f"{fee} wei for an anchor, by its oracle")
+
+
+def _contracts(client: EvmClient, network: NetworkProfile) -> Iterator[Finding]:
+    named = [
+        ("FleetLog", network.fleet_log_contract, network.fleet_log_code),
+        ("IdentityRegistry", network.identity_registry, network.registry_code),
+        *((_NAMES[key], one.address, one.code) for key, one in network.further()),
+    ]
+    good = True
+    for name, address, expected in named:
+        code = client.code(address)
+        where = f"{name} 0x{address.hex()}"
+        if keccak256(code) != expected:
+            detail = "no contract there" if not code else "other code than the network profile names"
+            good = False
+            yield Finding("fail", where, detail, "correct the address, or deploy; never send to an unknown contract")
+        elif (problem := deployment.code_problem(Contract(name), code, None)) is not None:
+            yield Finding(
+                "warn", where, f"the code the profile names, but not this release's build: {problem}",
+                "use the release that deployed it, or deploy this one's",
+            )  # fmt: skip
+        else:
+            yield Finding("ok", where, "this release's code")
+    if good:
+        yield from _log(client, network)
+
+
+def _log(client: EvmClient, network: NetworkProfile) -> Iterator[Finding]:
+    registry = BoundContract(client, Contract("IdentityRegistry"), network.identity_registry)
+    log = BoundContract(client, Contract("FleetLog"), network.fleet_log_contract)
+    if bytes.fromhex(registry.call("fleetLog")[2:]) != network.fleet_log_contract:
+        yield Finding("fail", "IdentityRegistry", "names another FleetLog than the profile", "correct the profile")
+        return
+    state, successor, _ = log.call("stateOf", network.fleet_log)
+    if LOG_STATES[state] != "open":
+        follows = f", its successor is {bytes(successor).hex()}" if any(successor) else ""
+        yield Finding(
+            "fail", "fleet log", f"{LOG_STATES[state]}{follows}",
+            "a frozen log needs a successor and an investigation: two histories were signed; a closed one has gone on",
+        )  # fmt: skip
+        return
+    size = log.call("head", network.fleet_log)[0]
+    kid = bytes(log.call("gatewayOf", network.fleet_log)[0])
+    late, due = log.call("stale", network.fleet_log)
+    detail = f"open, {size} leaves anchored, gateway {kid.hex()[:16]}…"
+    if late:
+        yield Finding("warn", "fleet log", f"{detail}, silent since {due}", "see edgeseal-gateway status")
+    else:
+        yield Finding("ok", "fleet log", detail)
+
+
+def _agreement(heads: Sequence[tuple[EvmClient, int]], rules: ChainRules) -> Finding:
+    """Compare the block that all endpoints should have and agree on."""
+    height = max(0, min(number for _, number in heads) - rules.confirmations)
+    try:
+        found = {client.url: client.header(height) for client, _ in heads}
+    except EdgesealError as error:
+        return Finding("fail", "agreement", error.message, "ask again; then replace the endpoint")
+    if len({None if one is None else one.hash for one in found.values()}) > 1 or None in found.values():
+        shown = "; ".join(f"{url}: {'none' if one is None else one.hash.hex()[:16]}" for url, one in found.items())
+        return Finding(
+            "fail", "agreement", f"block {height} differs: {shown}", "find out which endpoint is wrong before anything"
+        )
+    return Finding("ok", "agreement", f"all endpoints have the same block {height}")
