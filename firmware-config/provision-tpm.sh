@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a TPM 2.0 ready to sign for one device: lock-out limits and authorisation, endorsement key (EK), attestation key (AK),
-# and a sign-only P-256 key that the AK certifies, linked into a tpm2-pkcs11 token. No question is asked.
+# a sign-only P-256 key that the AK certifies, linked into a tpm2-pkcs11 token, and an NV counter. No question is asked.
 #
 #   provision-tpm.sh --state DIR [--tcti TCTI] [--token LABEL] [--key LABEL] [--owner USER]
 #
@@ -19,7 +19,7 @@ export LC_ALL=C TSS2_LOG=all+ERROR
 
 readonly MAX_TRIES=200 RECOVERY_S=60 LOCKOUT_RECOVERY_S=86400
 readonly EK_RSA=0x81010001 EK_ECC=0x81010002 AK=0x81010003 SRK=0x81000001
-readonly CERTIFICATE_RSA=0x1c00002 CERTIFICATE_ECC=0x1c0000a
+readonly CERTIFICATE_RSA=0x1c00002 CERTIFICATE_ECC=0x1c0000a COUNTER=0x1500010
 
 say() { printf 'provision-tpm: %s\n' "$*" >&2; }
 die() { say "error: $1"; exit "${2:-1}"; }
@@ -158,6 +158,16 @@ if ! has_handle $SRK; then
     tpm2_evictcontrol -Q -C o -c "$work/srk.ctx" $SRK
 fi
 
+# ---- Counter: rises with each attest record, and the TPM lets nothing lower it, not even its removal ------------------------
+
+if ! has_nv $COUNTER; then
+    say "NV counter at $COUNTER"
+    tpm2_nvdefine -Q $COUNTER -C o -s 8 -a 'ownerread|ownerwrite|authread|authwrite|no_da|nt=counter'
+fi
+tpm2_nvreadpublic $COUNTER | grep -c 'nt=0x1\|nt=counter' >/dev/null ||
+    die "the NV index $COUNTER is no counter: somebody else uses it" 3
+tpm2_nvread -Q -C o -s 8 $COUNTER >/dev/null 2>&1 || tpm2_nvincrement -Q -C o $COUNTER # its first value gives it its name
+
 # ---- Token -----------------------------------------------------------------------------------------------------------
 
 user_pin=$(secret "$token.pin") so_pin=$(secret "$token.so-pin")
@@ -217,4 +227,8 @@ key:
   label: $key
   $pin
   environment: {TPM2_PKCS11_STORE: $store, TPM2_PKCS11_TCTI: "$tcti"}
+tpm:
+  evidence_dir: $evidence
+  tcti: "$tcti"
+  counter: "$COUNTER"
 YAML

@@ -72,6 +72,18 @@ class KeyConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TpmConfig:
+    """The TPM that holds the device key: what provisioning left in ``evidence_dir``, how to reach it, seconds between
+    ``attest`` records, and the NV counter's index (None: none is kept).
+    """
+
+    evidence_dir: Path
+    tcti: str
+    attest_s: int
+    counter: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class MqttConfig:
     """The broker: address, TLS files (``ca_file`` null: no TLS), and optional user name with password."""
 
@@ -183,6 +195,7 @@ class Config:
     source: SourceConfig
     uplink: UplinkConfig
     digest: bytes
+    tpm: TpmConfig | None = None
 
 
 def load(path: Path) -> Config:
@@ -225,6 +238,7 @@ def _config(data: bytes, base: Path) -> Config:
         source=_source(_optional(top, "source"), base),
         uplink=_uplink(_optional(top, "uplink")),
         digest=sha256(data).digest(),
+        tpm=_tpm(top.section("tpm"), base) if "tpm" in top else None,
     )
     top.done()
     return config
@@ -245,6 +259,17 @@ def _key(section: strictyaml.Section, base: Path, state_dir: Path) -> KeyConfig:
         variables.done()
     section.done()
     return KeyConfig(module, token, label, create, store_dir, pin, tuple(environment.items()))
+
+
+def _tpm(section: strictyaml.Section, base: Path) -> TpmConfig:
+    tpm = TpmConfig(
+        evidence_dir=_path(section, "evidence_dir", base),
+        tcti=section.text("tcti", _TEXT, "device:/dev/tpmrm0"),
+        attest_s=section.integer("attest_s", 1, 604_800, 3_600),
+        counter=section.text("counter", "0x0*1[0-9a-fA-F]{6}") if "counter" in section else None,
+    )
+    section.done()
+    return tpm
 
 
 def _mqtt(section: strictyaml.Section, base: Path) -> MqttConfig:

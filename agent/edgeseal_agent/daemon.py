@@ -25,6 +25,7 @@ from edgeseal import topics
 from edgeseal.errors import EdgesealError, InvariantBroken, Unavailable, UsageError
 from edgeseal_agent import identity, incidents, recovery, retention
 from edgeseal_agent.activation import Activation, ping
+from edgeseal_agent.attestwatch import AttestWatch
 from edgeseal_agent.beliefs import Beliefs
 from edgeseal_agent.clock import DeviceClock
 from edgeseal_agent.commands import Commands
@@ -124,6 +125,7 @@ class Daemon:
         )
         self._engine = Engine()
         self._model_watch = ModelWatch(config.model, self._journal, self._active_model)
+        self._attests = self._make_attests()
         self._uplink: Uplink | None = None
         self._commands: Commands | None = None
         self._link: Any = None
@@ -139,6 +141,8 @@ class Daemon:
         """Start everything, in the order the module's text gives."""
         self._sealer.start(self._journal)
         self._journal.append("boot", self._boot_fields())
+        if self._attests is not None:
+            self._attests.start()
         self._start_uplink()
         self._loading = threading.Thread(target=self._start_model, name="model", daemon=True)
         self._loading.start()
@@ -191,7 +195,7 @@ class Daemon:
         self._notifier.send("STOPPING=1")
         if self._loading is not None:
             self._loading.join(SEAL_TIMEOUT_S)
-        for part in (self._intake, self._commands):
+        for part in (self._intake, self._commands, self._attests):
             if part is not None:
                 part.stop()
         try:
@@ -268,6 +272,14 @@ class Daemon:
             self._model_failure = error
         finally:
             self._loaded.set()
+
+    def _make_attests(self) -> AttestWatch | None:
+        from edgeseal.adapters.tpmtools import TpmTools
+
+        tpm = self._config.tpm
+        if tpm is None:
+            return None
+        return AttestWatch(tpm, self._store, self._journal, self._identity.log, TpmTools(tpm.tcti))
 
     def _make_source(self) -> Source | None:
         config, path = self._config.source, self._options.list_path

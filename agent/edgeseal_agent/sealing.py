@@ -16,7 +16,7 @@ URGENT: Final = frozenset(
     {
         "key.bound", "key.rotated", "boot", "shutdown", "command.received", "command.refused", "command.result",
         "model.activated", "model.rejected", "policy.changed", "tamper", "incident", "closed", "thinned",
-        "tombstone",
+        "tombstone", "attest",
     }
 )  # fmt: skip
 """Kinds that are sealed at once; a ``decision.verdict`` is when it denies."""

@@ -17,13 +17,14 @@ import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import NameOID, ObjectIdentifier
 
 from edgeseal.adapters.pkcs11 import TokenKey
 from edgeseal_console.demo.parts import ADDRESS, CHECKOUT, Part, free_port
 
 PROVISION = CHECKOUT / "firmware-config" / "provision-tpm.sh"
 EK_CERTIFICATE = "0x1c0000a"
+EK_PURPOSE = ObjectIdentifier("2.23.133.8.1")
 MAX_TRIES = 200
 
 
@@ -109,12 +110,25 @@ class Maker:
         tpm.tool("tpm2_nvwrite", "-Q", EK_CERTIFICATE, "-C", "p", "-i", str(file))
         return data
 
+    @property
+    def der(self) -> bytes:
+        """Its certificate in DER."""
+        return self.certificate.public_bytes(serialization.Encoding.DER)
+
+    def sign_for(self, public: bytes) -> bytes:
+        """Return a certificate of the endorsement key in a PEM file, in DER."""
+        key: Any = serialization.load_pem_public_key(public)
+        return self._sign(x509.Name([]), key, authority=False).public_bytes(serialization.Encoding.DER)
+
     def _sign(self, name: x509.Name, key: ec.EllipticCurvePublicKey, *, authority: bool) -> x509.Certificate:
         now = datetime.datetime.now(datetime.UTC)
         builder = x509.CertificateBuilder(self._name, name, key, secrets.randbits(64))
         builder = builder.not_valid_before(now - datetime.timedelta(1)).not_valid_after(now + datetime.timedelta(3650))
         basic = x509.BasicConstraints(ca=authority, path_length=None)
-        return builder.add_extension(basic, critical=True).sign(self._key, hashes.SHA256())
+        builder = builder.add_extension(basic, critical=True)
+        if not authority:
+            builder = builder.add_extension(x509.ExtendedKeyUsage([EK_PURPOSE]), critical=False)
+        return builder.sign(self._key, hashes.SHA256())
 
 
 @pytest.fixture(scope="session")
