@@ -35,6 +35,8 @@ MAX_OUTBOX_BYTES: Final = 64 << 20
 """Messages that wait for the broker, and their bytes; the oldest go first, their devices will ask again."""
 _POSITION: Final = "announced_position"
 _ANCHOR: Final = "announced_anchor"
+_CONFIRMED: Final = "announced_confirmed"
+"""Size (8 bytes) and block of the newest anchor announced, final or not: the chain may put it into another block."""
 _log = logging.getLogger("edgeseal.courier")
 
 Ack = Callable[[], None]
@@ -161,23 +163,44 @@ class Courier:
         return []
 
     def _announce(self) -> None:
-        """Send what is new in the fleet log and what has become final, once."""
+        """Send what is new in the fleet log, what has become confirmed or final, and what the chain took back, once."""
         with self._database.read() as connection:
-            start, after = _number(connection, _POSITION), _number(connection, _ANCHOR)
+            start = _number(connection, _POSITION)
             head = fleetlog.newest_head(connection, self._log_id)
-            final = anchors.newest_final(connection)
             stop = start if head is None else head.head.size
-            reached = after if final is None else final.size
-            if stop <= start and reached <= after:
+            moved = self._of_the_chain(connection)
+            if stop <= start and moved is None:
                 return
             self.outgoing.put(self._relay.fresh(connection, start, stop))
             self.outgoing.put(self._receipts.fresh(connection, start, stop))
-            if final is not None and reached > after:
-                self.outgoing.put(self._receipts.anchored(connection, after, final))
+            self.outgoing.put([] if moved is None else moved[0])
         with self._database.write() as connection:
             put_meta(connection, _POSITION, stop.to_bytes(8, "big"))
-            put_meta(connection, _ANCHOR, reached.to_bytes(8, "big"))
+            if moved is not None:
+                put_meta(connection, _ANCHOR, moved[1].to_bytes(8, "big"))
+                put_meta(connection, _CONFIRMED, moved[2])
         # Durable: how far devices were told. A restart tells nobody twice; who missed it says hello.
+
+    def _of_the_chain(self, connection: sqlite3.Connection) -> tuple[list[ReceiptMessage], int, bytes] | None:
+        """Return the receipts that anchors' moves call for, and what is announced once they went out: the size of the
+        newest final anchor, and size and block of the newest one that is at least confirmed. None: nothing moved.
+        """
+        final, settled = anchors.newest_final(connection), anchors.newest_settled(connection)
+        after, told = _number(connection, _ANCHOR), get_meta(connection, _CONFIRMED) or b""
+        told_size = int.from_bytes(told[:8], "big")
+        now = b"" if settled is None else settled.size.to_bytes(8, "big") + (settled.block or b"")
+        size, reached = 0 if settled is None else settled.size, after if final is None else max(after, final.size)
+        if now == told and reached == after:
+            return None
+        found: list[ReceiptMessage] = []
+        if size < told_size:
+            found += self._receipts.withdrawn(connection, size, told_size)
+        if final is not None and final.size > after:
+            found += self._receipts.anchored(connection, after, final)
+        if settled is not None and now != told and (final is None or settled.size > final.size):
+            since = min(told_size, size) if told_size != size else (0 if final is None else final.size)
+            found += self._receipts.anchored(connection, since, settled)
+        return found, reached, now
 
 
 def _number(connection: sqlite3.Connection, key: str) -> int:

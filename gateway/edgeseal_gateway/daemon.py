@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import logging
 import os
-import random
 import secrets
 import shutil
 import signal
@@ -17,21 +16,13 @@ from pathlib import Path
 from typing import Final
 
 from edgeseal import topics
-from edgeseal.adapters.evm import EvmClient
 from edgeseal.adapters.mqtt import MqttLink
 from edgeseal.adapters.pkcs11 import Pkcs11Signer
-from edgeseal.errors import Unavailable, UsageError
+from edgeseal.errors import EdgesealError, Unavailable, UsageError
 from edgeseal_gateway import manual, sdnotify
 from edgeseal_gateway.board import Board
-from edgeseal_gateway.chain import keystore
-from edgeseal_gateway.chain.budget import SpendLimits
-from edgeseal_gateway.chain.endpoints import Endpoints
-from edgeseal_gateway.chain.fees import GWEI, Bounds
 from edgeseal_gateway.chain.lease import RENEW_S, Lease
-from edgeseal_gateway.chain.means import Means, Settings
-from edgeseal_gateway.chain.mirror import Mirror
-from edgeseal_gateway.chain.sender import Sender
-from edgeseal_gateway.chain.sendstate import SendRules
+from edgeseal_gateway.chainstage import ChainStage
 from edgeseal_gateway.config import Config
 from edgeseal_gateway.courier import Courier
 from edgeseal_gateway.figures import Figures, LeaseFigures
@@ -96,7 +87,9 @@ class Gateway:
         self.lease = Lease(self.database, _boottime, now_ms, _boot(), alone_here=True)
         self._sequencer = Sequencer(self.database, self._signer, log, policy, time.monotonic, self.lease)
         self._index = IndexChild(config.path)
-        self._chain = _Chain(config, self.database, self._signer, self.lease, self.board, self._courier.wake)
+        self.chain = ChainStage(
+            config, self.database, self._signer, self.lease, self.board, self.figures, self._courier.wake, now_ms
+        )
         self.link = MqttLink(
             config.mqtt.endpoint(), [topics.ALL_UP], self._courier.receive, on_failed=self.fate.end, window=WINDOW
         )
@@ -107,7 +100,7 @@ class Gateway:
         self.server = Server(config.api, parts)
         steps: dict[str, Callable[[], float]] = {
             "lease": self._hold, "messages": self._messages, "sending": self._sending, "sequencer": self._sequence,
-            "chain": self._chain.step, "index": self._index.step,
+            "chain": self.chain.step, "index": self._index.step,
         }  # fmt: skip
         self._stages = [Stage(name, step, self.board, self.fate) for name, step in steps.items()]
 
@@ -131,8 +124,8 @@ class Gateway:
             raise self.fate.error
 
     def stop(self) -> None:
-        """Let every stage finish its step, then close connections. What is half done is gone on with at the next
-        start.
+        """Let every stage finish its step, wait a little for a transaction under way, then close connections. What is
+        half done is gone on with at the next start.
         """
         self.fate.end()
         self._work.set()
@@ -140,6 +133,9 @@ class Gateway:
         deadline = time.monotonic() + STOP_TIMEOUT_S
         for stage in self._stages:
             stage.join(max(0.1, deadline - time.monotonic()))
+        if self.fate.error is None and not any(stage.is_alive() for stage in self._stages):
+            with contextlib.suppress(EdgesealError):
+                self.chain.drain(self._config.chain.stop_wait_secs)
         with contextlib.suppress(Unavailable):
             self.lease.release()
         self._courier.close()
@@ -171,6 +167,7 @@ class Gateway:
 
     def _sending(self) -> float:
         self._courier.outgoing.send(self.link, IDLE_S)
+        self.figures.put_outbox(len(self._courier.outgoing))
         if not self.link.ready and self.link.trouble not in ("connecting", "subscribing", "not started"):
             trouble = Unavailable(
                 "broker_unreachable", self.link.trouble, "is the broker running, are its names right?"
@@ -193,43 +190,6 @@ class Gateway:
         return 0.0 if self._sequencer.blocked is None else IDLE_S
 
 
-class _Chain:
-    """The chain stage: mirror, then sender, through the endpoints of the profile."""
-
-    def __init__(
-        self,
-        config: Config,
-        database: Database,
-        signer: Pkcs11Signer,
-        lease: Lease,
-        board: Board,
-        wake: Callable[[], None],
-    ) -> None:
-        profile, chain = config.network(), config.chain
-        self._board = board
-        self._wake = wake
-        self._poll_s = chain.poll_ms / 1000
-        clients = [EvmClient(url) for url in profile.endpoints]
-        self._mirrors = {client: Mirror(client, profile, database, signer.public_key.kid) for client in clients}
-        self._endpoints = Endpoints(clients, profile, time.monotonic, random.random)
-        limits = SpendLimits(chain.spend_per_hour_gwei * GWEI, chain.spend_per_day_gwei * GWEI)
-        means = Means(
-            profile, database, keystore.open_account(chain, profile.kind), signer.public_key, self._endpoints, lease,
-            SendRules.of(profile, chain.confirmations),
-            Settings(Bounds.of(profile.rules, chain.max_fee_gwei * GWEI), limits), now_ms, time.monotonic,
-        )  # fmt: skip
-        self._sender = Sender(means)
-
-    def step(self) -> float:
-        """Look at the chain and move anchors on; return the pause."""
-        self._endpoints.each(lambda client: self._mirrors[client].step())
-        changed = self._sender.step()
-        self._board.say("anchoring", self._sender.blocked)
-        if changed:
-            self._wake()
-        return self._poll_s
-
-
 def _lock(path: Path) -> int:
     """Return a descriptor that keeps other gateways off this state directory until it is closed."""
     try:
@@ -247,8 +207,12 @@ def _lock(path: Path) -> int:
 
 
 def run(config: Config) -> None:
-    """Run a gateway in this process until SIGTERM or SIGINT. Raises as :class:`Gateway` and :meth:`Gateway.run`."""
+    """Run a gateway in this process until SIGTERM or SIGINT; SIGHUP has it read its limits anew.
+
+    Raises as :class:`Gateway` and :meth:`Gateway.run`.
+    """
     gateway = Gateway(config)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: gateway.fate.end())
+    signal.signal(signal.SIGHUP, lambda *_: gateway.chain.reload())
     gateway.run()

@@ -20,10 +20,10 @@ def carry_out_flushes(database: Database, flush: Callable[[], None], at_ms: int)
         asked = [one for one in operations.asked(connection) if one.what == operations.FLUSH]
         if not asked:
             return 0
-        size, final = fleetlog.size(connection), anchors.newest_final(connection)
+        size, settled = fleetlog.size(connection), anchors.newest_settled(connection)
         under_way = anchors.open_anchor(connection) or anchors.newest_wanted(connection)
-    if final is not None and final.size == size:
-        outcome = f"everything is anchored: size {size} is final"
+    if settled is not None and settled.size == size:
+        outcome = f"everything is anchored: size {size} is {settled.state}"
     elif under_way is not None:
         outcome = f"size {under_way.size} is under way; what came after it follows as soon as that one is settled"
     else:

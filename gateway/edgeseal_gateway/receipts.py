@@ -1,4 +1,5 @@
-"""Receipts for device heads (``docs/format.md`` sections 10, 11): at once when sequenced, again when anchored.
+"""Receipts for device heads (``docs/format.md`` sections 10, 11): at once when sequenced, again when the anchor over
+them is confirmed, again when it is final, and again without it when the chain took it back.
 
 Nothing is signed here and nothing is lost: a receipt is made from the log whenever a device needs it.
 """
@@ -33,7 +34,9 @@ class Receipts:
         return found
 
     def anchored(self, connection: sqlite3.Connection, after: int, anchor: anchors.Anchor) -> list[ReceiptMessage]:
-        """Return receipts under a final anchor for devices whose newest head below it stands at ``after`` or later."""
+        """Return receipts under an anchor, confirmed or final, for devices whose newest head below it stands at
+        ``after`` or later.
+        """
         found = []
         for device in devices.every(connection):
             leaf = devicelog.newest_statement(connection, device.log, anchor.size)
@@ -41,13 +44,29 @@ class Receipts:
                 found += self._under(connection, device, leaf, anchor)
         return found
 
-    def again(self, connection: sqlite3.Connection, device: Device) -> list[ReceiptMessage]:
-        """Return what a device that lacks receipts needs: the newest anchored one, and the newest pending one."""
+    def withdrawn(self, connection: sqlite3.Connection, start: int, stop: int) -> list[ReceiptMessage]:
+        """Return pending receipts for device heads that were under an anchor of ``stop``, which the chain took back,
+        and are under none above ``start`` now: each device is told by its newest such head.
+        """
         found = []
-        anchor = anchors.newest_final(connection)
-        below = None if anchor is None else devicelog.newest_statement(connection, device.log, anchor.size)
-        if anchor is not None and below is not None:
-            found += self._under(connection, device, below, anchor)
+        for device in devices.every(connection):
+            leaf = devicelog.newest_statement(connection, device.log, stop)
+            head = None if leaf is None else fleetlog.newest_head(connection, self._log, leaf.pos + 1)
+            if leaf is not None and head is not None and leaf.pos >= start:
+                found.append(self._message(connection, device, leaf, head, None))
+        return found
+
+    def again(self, connection: sqlite3.Connection, device: Device) -> list[ReceiptMessage]:
+        """Return what a device that lacks receipts needs: the newest final one, the newest confirmed one, and the
+        newest pending one, each for the newest head it covers.
+        """
+        found: list[ReceiptMessage] = []
+        below: fleetlog.Leaf | None = None
+        for anchor in (anchors.newest_final(connection), anchors.newest_settled(connection)):
+            leaf = None if anchor is None else devicelog.newest_statement(connection, device.log, anchor.size)
+            if anchor is not None and leaf is not None and leaf != below:
+                found += self._under(connection, device, leaf, anchor)
+                below = leaf
         newest = devicelog.newest_statement(connection, device.log, fleetlog.size(connection))
         head = None if newest is None else fleetlog.newest_head(connection, self._log, newest.pos + 1)
         if newest is not None and head is not None and newest != below:

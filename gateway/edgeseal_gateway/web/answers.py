@@ -11,7 +11,19 @@ from edgeseal.errors import EvidenceError
 from edgeseal.network import NetworkProfile
 from edgeseal.statements.command import Command
 from edgeseal_gateway import export, intake
-from edgeseal_gateway.store import anchors, devicelog, devices, fleetlog, guard, indexfile, keysets, orders, refusals
+from edgeseal_gateway.figures import Figures
+from edgeseal_gateway.store import (
+    anchors,
+    counts,
+    devicelog,
+    devices,
+    fleetlog,
+    guard,
+    indexfile,
+    keysets,
+    orders,
+    refusals,
+)
 from edgeseal_gateway.store.devices import Device
 
 
@@ -32,6 +44,7 @@ def status(connection: sqlite3.Connection, profile: NetworkProfile, kid: bytes) 
     """Return counters and the state of log, anchors and refusals."""
     head = fleetlog.newest_head(connection, profile.fleet_log)
     final, current = anchors.newest_final(connection), anchors.open_anchor(connection)
+    flying, states = anchors.in_flight(connection), counts.anchor_states(connection)
     wanted, block = anchors.newest_wanted(connection), guard.blocked(connection, profile.fleet_log)
     everybody = devices.every(connection)
     return {
@@ -43,6 +56,12 @@ def status(connection: sqlite3.Connection, profile: NetworkProfile, kid: bytes) 
             "final": None if final is None else export.anchor_summary(connection, profile, final),
             "sent": None if current is None else current.size, "wanted": None if wanted is None else wanted.size,
             "chain_size": guard.chain_size(connection),
+            "in_flight": [
+                {"size": one.size, "state": one.state, "finality": anchors.finality(connection, one.size),
+                 "number": one.number, "tx": None if one.tx is None else one.tx.hex(), "since": one.since_ms}
+                for one in flying
+            ],
+            "states": states,
         },
         "signing_blocked": None if block is None else {
             "code": block.code, "message": block.message, "remedy": block.remedy
@@ -52,6 +71,28 @@ def status(connection: sqlite3.Connection, profile: NetworkProfile, kid: bytes) 
             {"log": log.hex(), "code": code, "n": n, "at": at, "detail": detail}
             for log, code, n, at, detail in refusals.newest(connection, 20)
         ],
+    }  # fmt: skip
+
+
+def account(figures: Figures) -> dict[str, Any]:
+    """Return how account, endpoints and lease stand, as the stages last measured them. Amounts in wei."""
+    chain, lease = figures.chain, figures.lease
+    found: dict[str, Any] = {"lease": {"held": lease.held, "token": lease.token}}
+    if chain is None:
+        return found
+    state = chain.state
+    return found | {
+        "account": {
+            "address": "0x" + chain.address.hex(), "nonce": chain.nonce, "balance_wei": chain.balance,
+            "funds": None if state is None else state.funds.value, "days": None if state is None else state.days,
+            "words": None if state is None else state.words, "spent_hour_wei": chain.spent_hour,
+            "spent_day_wei": chain.spent_day, "limit_hour_wei": chain.limit_hour, "limit_day_wei": chain.limit_day,
+        },
+        "fees": {
+            "base_fee_wei": chain.base_fee, "tip_wei": chain.tip, "max_fee_wei": chain.max_fee, "bumps": chain.bumps,
+            "sent": chain.sent, "reorgs": chain.reorgs,
+        },
+        "rpc": [{"endpoint": o.name, "up": o.up, "height": o.height, "errors": o.errors} for o in chain.rpc],
     }  # fmt: skip
 
 
@@ -156,7 +197,7 @@ def statement(connection: sqlite3.Connection, profile: NetworkProfile, digest: b
         typ, sub, data = waiting
         return {
             "digest": digest.hex(), "typ": typ, "sub": sub, "state": intake.QUEUED, "pos": None,
-            "statement": data.hex(), "receipt": None, "size": None, "anchor": None,
+            "statement": data.hex(), "receipt": None, "size": None, "anchor": None, "finality": anchors.PENDING,
         }  # fmt: skip
     anchor = anchors.covering(connection, leaf.pos + 1)
     head = None if anchor is None else fleetlog.head_at(connection, profile.fleet_log, anchor.size)
@@ -167,6 +208,7 @@ def statement(connection: sqlite3.Connection, profile: NetworkProfile, digest: b
         "receipt": None if head is None else fleetlog.receipt(connection, head, leaf.pos).hex(),
         "size": None if head is None else head.head.size,
         "anchor": None if anchor is None else export.anchor_summary(connection, profile, anchor),
+        "finality": anchors.finality(connection, leaf.pos + 1),
     }  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from edgeseal_gateway.web import answers, page, upload
 from edgeseal_gateway.web.door import Door
 from edgeseal_gateway.web.exports import Exports
 from edgeseal_gateway.web.indexes import Indexes
+from edgeseal_gateway.web.metrics import Metrics
 from edgeseal_gateway.web.operations import Operations
 from edgeseal_gateway.web.parts import Parts, device_of
 from edgeseal_gateway.web.request import (
@@ -62,6 +63,7 @@ class Api:
             *(Route(path, guarded(call), methods=["GET"]) for path, call in gets.items()),
             *Exports(self._parts).routes(),
             *Operations(self._parts).routes(),
+            *Metrics(self._parts).routes(),
             Route("/v1/statements", self.post_statement, methods=["POST"]),
             Route("/v1/packages/{digest}", self.put_package, methods=["PUT"]),
         ]
@@ -74,6 +76,7 @@ class Api:
         with parts.database.read() as connection:
             state = answers.status(connection, parts.profile, parts.kid)
             found = answers.device_list(connection, self._indexes.connection)
+        state |= answers.account(parts.figures)
         return HTMLResponse(page.render(state, found, parts.board.troubles()), headers=page.HEADERS)
 
     def health(self, request: Request) -> Response:
@@ -88,7 +91,7 @@ class Api:
         parts = self._parts
         with parts.database.read() as connection:
             found = answers.status(connection, parts.profile, parts.kid)
-        return JSONResponse(found | {"troubles": parts.board.troubles()})
+        return JSONResponse(found | answers.account(parts.figures) | {"troubles": parts.board.troubles()})
 
     def network(self, request: Request) -> Response:
         """The network profile and how far the log is."""

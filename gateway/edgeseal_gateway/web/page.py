@@ -76,17 +76,30 @@ def _troubles(state: dict[str, Any], troubles: list[dict[str, str | None]]) -> s
 def _cards(state: dict[str, Any]) -> str:
     anchor, devices = state["anchor"], state["devices"]
     final = anchor["final"]
-    on_way = anchor["sent"] or anchor["wanted"]
+    on_way = [one for one in anchor["in_flight"] if one["finality"] == "PENDING"]
+    confirmed = [one["size"] for one in anchor["in_flight"] if one["finality"] == "CONFIRMED"]
+    waiting = anchor["wanted"] or (on_way[-1]["size"] if on_way else None)
+    account = state.get("account")
     cards = (
         ("devices active", devices["active"], _plural(devices)),
         ("records held", f"{state['records']:,}", f"{state['bytes'] / 1e6:,.1f} MB"),
         ("statements in the fleet log", f"{state['size']:,}", "signed" if state["head"] else "nothing signed yet"),
         (
-            "anchored size",
+            "final on the chain",
             f"{final['size']:,}" if final else "–",
             f"block {final['number']:,}" if final else "nothing is final yet",
         ),
-        ("on the way to the chain", f"{on_way:,}" if on_way else "–", "sent" if anchor["sent"] else ""),
+        (
+            "confirmed, not final",
+            f"{max(confirmed):,}" if confirmed else "–",
+            "the chain may still take it back" if confirmed else "nothing between confirmed and final",
+        ),
+        (
+            "on the way to the chain",
+            f"{waiting:,}" if waiting else "–",
+            ", ".join(f"{one['size']:,} {one['state']}" for one in on_way) or ("waits" if waiting else ""),
+        ),
+        *([] if account is None or account["words"] is None else [("account", account["funds"], account["words"])]),
     )
     shown = "".join(
         f'<div class="card"><span class="soft">{_text(name)}</span><b>{_text(value)}</b>'

@@ -1,0 +1,192 @@
+"""The chain stage: the registries mirrored, anchors carried, figures for whoever watches, limits changed while it runs,
+and an end that leaves nothing half sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from edgeseal.adapters.evm import EvmClient
+from edgeseal.adapters.pkcs11 import Pkcs11Signer
+from edgeseal.errors import EdgesealError, Unavailable, UsageError
+from edgeseal.network import NetworkProfile
+from edgeseal_gateway.board import Board
+from edgeseal_gateway.chain import budget, keystore
+from edgeseal_gateway.chain.budget import BalanceState, Funds, SpendLimits
+from edgeseal_gateway.chain.endpoints import Endpoints
+from edgeseal_gateway.chain.fees import GWEI, Bounds
+from edgeseal_gateway.chain.lease import Lease
+from edgeseal_gateway.chain.means import Means, Settings
+from edgeseal_gateway.chain.mirror import Mirror
+from edgeseal_gateway.chain.sender import Sender
+from edgeseal_gateway.chain.sendstate import SendRules
+from edgeseal_gateway.config import ChainConfig, Config, read_config
+from edgeseal_gateway.figures import ChainFigures, Figures, RpcFigures
+from edgeseal_gateway.store import anchors, attempts, operations
+from edgeseal_gateway.store.database import Database
+
+MEASURE_S: Final = 10.0
+"""How often balance and tip are asked for, for metrics and the alarm."""
+_RELOADED: Final = ("max_fee_gwei", "spend_per_hour_gwei", "spend_per_day_gwei", "balance_alarm_days")
+_log = logging.getLogger("edgeseal.chain")
+
+
+def settings_of(config: ChainConfig, profile: NetworkProfile) -> Settings:
+    """Return what a configuration allows to be offered and spent, under the rules of the profile's chain."""
+    limits = SpendLimits(config.spend_per_hour_gwei * GWEI, config.spend_per_day_gwei * GWEI)
+    return Settings(Bounds.of(profile.rules, config.max_fee_gwei * GWEI), limits)
+
+
+class ChainStage:
+    """One in a gateway. ``reload`` may be called from any thread, ``drain`` once the stage's thread has ended."""
+
+    def __init__(
+        self, config: Config, database: Database, signer: Pkcs11Signer, lease: Lease, board: Board, figures: Figures,
+        wake: Callable[[], None], now_ms: Callable[[], int],
+    ) -> None:  # fmt: skip
+        """Open the account; ask no node yet. Raises UsageError as :func:`keystore.open_account`."""
+        self._config = config
+        self._chain = config.chain
+        self._profile = profile = config.network()
+        self._database = database
+        self._lease = lease
+        self._board = board
+        self._figures = figures
+        self._wake = wake
+        self._now_ms = now_ms
+        account = keystore.open_account(config.chain, profile.kind)
+        self._address = account.address
+        clients = [EvmClient(url) for url in profile.endpoints]
+        kid = signer.public_key.kid
+        self._mirrors = {client: Mirror(client, profile, database, kid) for client in clients}
+        self._endpoints = Endpoints(clients, profile, time.monotonic, random.random)
+        rules = SendRules.of(profile, config.chain.confirmations)
+        self._means = Means(
+            profile, database, account, signer.public_key, self._endpoints, lease, rules,
+            settings_of(config.chain, profile), now_ms, time.monotonic,
+        )  # fmt: skip
+        self._sender = Sender(self._means)
+        self._reload = threading.Event()
+        self._measured_s = float("-inf")
+        self._seen: tuple[int, int, BalanceState] | None = None
+        """Balance, suggested tip, and how the account stands, as last asked for."""
+
+    def reload(self) -> None:
+        """Read the limits of the configuration file anew in the next step."""
+        self._reload.set()
+
+    def step(self) -> float:
+        """Look at the chain and move anchors on; return the pause. Raises as :meth:`Sender.step` and
+        :meth:`Mirror.step`.
+        """
+        self._take_limits()
+        trouble = self._lease.trouble()
+        if trouble is not None:
+            self._board.say("anchoring", trouble)
+            return self._chain.poll_ms / 1000
+        try:
+            self._endpoints.each(lambda client: self._mirrors[client].step())
+            changed = self._sender.step()
+            self._board.say("anchoring", self._sender.blocked)
+        finally:
+            self._measure()
+        if changed:
+            self._wake()
+        return self._chain.poll_ms / 1000
+
+    def drain(self, timeout_s: float) -> bool:
+        """Send nothing more, and follow what is under way until it is in a block; return whether all of it is.
+
+        What is not goes on at the next start: its bytes are in the store.
+        """
+        self._sender.closing = True
+        until = time.monotonic() + timeout_s
+        while self._under_way():
+            if time.monotonic() >= until:
+                _log.warning("stopping with a transaction that is not mined: the next start goes on with it")
+                return False
+            with contextlib.suppress(Unavailable):
+                self._lease.hold()
+                if self._sender.step():
+                    self._wake()
+            time.sleep(min(0.2, self._chain.poll_ms / 1000))
+        return True
+
+    def _under_way(self) -> bool:
+        with self._database.read() as connection:
+            return any(one.state == anchors.SENT for one in anchors.in_flight(connection))
+
+    def _take_limits(self) -> None:
+        """Take over what may be changed in the configuration file while the gateway runs, and keep a note of it."""
+        if not self._reload.is_set():
+            return
+        self._reload.clear()
+        try:
+            found = read_config(self._config.path).chain
+        except UsageError as error:
+            self._board.say("reload", error)
+            self._note(f"refused, nothing was changed: {error}")
+            return
+        self._board.say("reload", None)
+        changes = [
+            f"chain.{name} {getattr(self._chain, name)} -> {getattr(found, name)}"
+            for name in _RELOADED
+            if getattr(found, name) != getattr(self._chain, name)
+        ]
+        self._chain = found
+        self._sender.use(settings_of(found, self._profile))
+        self._measured_s = float("-inf")
+        self._note("; ".join(changes) or "nothing is different")
+
+    def _note(self, outcome: str) -> None:
+        _log.warning("limits read anew: %s", outcome)
+        with self._database.write() as connection:
+            operations.note(connection, operations.RELOAD, "SIGHUP", outcome, self._now_ms())
+        # Durable: that it was asked for, and what became of it.
+
+    def _measure(self) -> None:
+        """Put the stage's figures where the web finds them; a chain that does not answer keeps the old ones."""
+        now_s = time.monotonic()
+        if now_s - self._measured_s >= MEASURE_S:
+            with contextlib.suppress(EdgesealError):
+                self._ask_account()
+                self._measured_s = now_s
+        self._figures.put_chain(self._now())
+
+    def _ask_account(self) -> None:
+        usable = self._endpoints.usable()
+        if not usable:
+            return
+        client, now_ms = usable[0].client, self._now_ms()
+        balance, tip = client.balance(self._address), client.priority_fee()
+        mined = client.transaction_count(self._address)
+        with self._database.read() as connection:
+            in_flight = sum(attempts.most_in_flight(connection, mined).values())
+            spent = attempts.spent(connection, now_ms - 7 * budget.DAY_MS)
+        daily = budget.daily_spend(spent, now_ms)
+        state = budget.balance_state(balance, in_flight, daily, self._chain.balance_alarm_days)
+        self._seen = balance, tip, state
+        alarm = None
+        if state.funds is not Funds.OK:
+            account = f"account 0x{self._address.hex()}: {state.words}"
+            alarm = UsageError("balance_low" if state.funds is Funds.LOW else "funds", account, "top it up")
+        self._board.say("account", alarm)
+
+    def _now(self) -> ChainFigures:
+        now_ms, sent, settings = self._now_ms(), self._sender.figures(), self._means.settings
+        with self._database.read() as connection:
+            spent = attempts.spent(connection, now_ms - budget.DAY_MS)
+        balance, tip, state = (None, None, None) if self._seen is None else self._seen
+        usable = self._endpoints.usable()
+        return ChainFigures(
+            self._address, sent.next_nonce, balance, state, sent.base_fee, tip, settings.bounds.ceiling,
+            budget.spent_since(spent, now_ms - budget.HOUR_MS), budget.spent_since(spent, now_ms - budget.DAY_MS),
+            settings.limits.per_hour_wei, settings.limits.per_day_wei, sent.bumps, sent.reorgs, sent.sent,
+            tuple(RpcFigures(one.name, one.errors, one in usable, one.height) for one in self._endpoints.every),
+        )  # fmt: skip

@@ -1,0 +1,117 @@
+"""Watching and steering a real gateway: metrics, manual operations, limits read anew, a second one, an orderly end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+from typing import Any
+
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from edgeseal.messages import ReceiptMessage
+from tests.integration.gateway.rig import Rig, until
+
+
+def metrics(rig: Rig) -> dict[tuple[str, tuple[str, ...]], float]:
+    answer = rig.http.get("/metrics")
+    assert answer.status_code == 200
+    families = text_string_to_metric_families(answer.text)  # type: ignore[no-untyped-call]
+    return {
+        (sample.name.removeprefix("edgeseal_"), tuple(sample.labels.values())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def test_what_happens_is_seen_in_status_and_metrics(rig: Rig) -> None:
+    device = rig.device("cam-metrics")
+    device.send_records(0)
+    receipt = device.receipt_for(device.device.heads[-1], anchored=True)
+    assert receipt.anchor is not None
+    until(lambda: any(one.final for one in device.messages(ReceiptMessage)), "a receipt is final")
+    size = receipt.anchor.size
+    until(lambda: metrics(rig).get(("anchored_size", ("final",)), 0) >= size, "it is counted")
+    found = metrics(rig)
+    assert found["transactions_sent_total", ()] >= 1 and found["account_nonce", ()] >= 1
+    assert found["lease_held", ()] == 1 and found["lease_token", ()] >= 1
+    assert found["rpc_up", (rig.chain.url,)] == 1 and found["devices", ("active",)] >= 1
+    assert 0 < found["spent_hour_wei", ()] < found["spend_limit_hour_wei", ()]
+    until(lambda: metrics(rig).get(("account_balance_wei", ()), 0) > 0, "the balance is known")
+    state = rig.get("/v1/status")
+    assert state["lease"]["held"] and state["account"]["funds"] == "ok" and state["rpc"][0]["up"]
+    assert "final on the chain" in rig.http.get("/").text
+    device.close()
+
+
+def test_by_hand(rig: Rig) -> None:
+    done = rig.command("anchor", "flush", "--words", "auditor: before Friday")
+    assert done["state"] == "done" and done["words"] == "auditor: before Friday" and done["outcome"]
+    refused = rig.command("anchor", "cancel", "999999", "--words", "operator: by mistake", code=1)
+    assert refused["state"] == "refused" and "999999" in refused["outcome"]
+    assert rig.command("anchor", "flush", code=1)["code"] == "operation_words"
+    trail = rig.command("anchor", "trail")["operations"]
+    assert [one["what"] for one in trail][-2:] == ["flush", "cancel"]
+
+
+def operations(rig: Rig, what: str) -> list[Any]:
+    return [one for one in rig.get("/v1/operations")["operations"] if one["what"] == what]
+
+
+def test_limits_are_read_anew_on_sighup_and_a_bad_file_changes_nothing(rig: Rig) -> None:
+    assert rig.process is not None
+    text = rig.config.read_text()
+    try:
+        rig.config.write_text(text.replace("confirmations: 1", "confirmations: 1, max_fee_gwei: 123"))
+        rig.process.send_signal(signal.SIGHUP)
+        (note,) = until(lambda: operations(rig, "reload"), "it is noted")
+        assert "max_fee_gwei 500 -> 123" in note["outcome"] and note["words"] == "SIGHUP"
+        until(lambda: metrics(rig)["max_fee_wei", ()] == 123 * 10**9, "it counts")
+        rig.config.write_text(text.replace("confirmations: 1", "confirmations: none"))
+        rig.process.send_signal(signal.SIGHUP)
+        until(lambda: len(operations(rig, "reload")) == 2, "the refusal is noted")
+        assert "nothing was changed" in operations(rig, "reload")[1]["outcome"]
+        assert metrics(rig)["max_fee_wei", ()] == 123 * 10**9
+    finally:
+        rig.config.write_text(text)
+    rig.process.send_signal(signal.SIGHUP)
+    until(lambda: "config_invalid" not in str(rig.get("/v1/status")["troubles"]), "it is well again")
+
+
+def test_a_second_gateway_on_the_same_store_is_refused_clearly(rig: Rig) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "edgeseal_gateway.cli", "run", "--config", str(rig.config), "--json"],
+        capture_output=True, timeout=90, check=False,
+    )  # fmt: skip
+    said = json.loads(done.stderr.decode().splitlines()[-1])
+    assert done.returncode == 1 and said["code"] == "already_running"
+
+
+def test_a_gateway_whose_lease_was_taken_stops_and_says_why(rig: Rig) -> None:
+    """Somebody on another machine opened the same store. This one must not sign once more: it ends with exit code 2."""
+    store = rig.folder / "state" / "gateway.db"
+    with sqlite3.connect(store, timeout=60) as connection:
+        connection.execute("UPDATE lease SET token = token + 1, holder = x'00', place = 'elsewhere'")
+    connection.close()
+    device = rig.tenant.device_of("cam-late")
+    rig.hand_in(rig.tenant.enrolment(device))
+    assert rig.process is not None
+    assert rig.process.wait(60) == 2
+    rig.process = None
+    assert "lease_lost" in (rig.folder / "gateway.log").read_text()
+    with sqlite3.connect(store, timeout=60) as connection:
+        connection.execute("UPDATE lease SET holder = x'', until = 0")
+    connection.close()
+    rig.start()
+    until(lambda: rig.get("/v1/status")["lease"]["held"], "it takes its turn again")
+
+
+def test_at_the_end_it_lets_go_of_the_lease(rig: Rig) -> None:
+    assert rig.stop() == 0
+    with sqlite3.connect(rig.folder / "state" / "gateway.db", timeout=60) as connection:
+        ((holder, until_ms),) = connection.execute("SELECT holder, until FROM lease").fetchall()
+    connection.close()
+    assert (holder, until_ms) == (b"", 0)
+    rig.start()
