@@ -24,6 +24,7 @@ examples, in the order of a first start:
   edgeseal-gateway run --config gateway.yaml
   edgeseal-gateway status --config gateway.yaml
   edgeseal-gateway anchor flush --config gateway.yaml --words "before the audit on Friday"
+  edgeseal-gateway claim new --config gateway.yaml --groups line-1 --out claim.txt
   edgeseal-gateway backup --config gateway.yaml --out /backups/gateway-1
 
 exit codes: 0 done, 1 usage, configuration or a world that is down, 2 a broken invariant
@@ -109,6 +110,15 @@ def _anchor(config: Config, options: argparse.Namespace) -> dict[str, Any]:
     return localapi.operate(config, options.action, options.target, options.words)
 
 
+def _claim(config: Config, options: argparse.Namespace) -> dict[str, Any]:
+    from edgeseal_gateway import claims
+
+    if options.action == "new":
+        groups = tuple(word for word in options.groups.split(",") if word)
+        return claims.new(config, options.out, groups, options.seconds)
+    return claims.revoke(config, options.claim) if options.action == "revoke" else claims.listed(config)
+
+
 def _backup(config: Config, options: argparse.Namespace) -> dict[str, Any]:
     from edgeseal_gateway import backup
 
@@ -125,6 +135,7 @@ _COMMANDS: Final[dict[str, tuple[Callable[[Config, argparse.Namespace], dict[str
     "index": (_index, "keep the index of records up to date until standard input ends (`run` starts this itself)"),
     "status": (_status, "print what a running gateway says of itself"),
     "anchor": (_anchor, "have a running gateway anchor now, cancel a nonce, give an anchor up, go on; who asked"),
+    "claim": (_claim, "make, list or revoke one-time tokens with which devices may apply for enrolment"),
     "backup": (_backup, "write a checked copy of store and packages, also while the gateway runs"),
 }
 
@@ -160,6 +171,12 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("action", choices=("flush", "cancel", "abandon", "resume", "trail"))
             command.add_argument("target", type=int, nargs="?", help="cancel: the nonce; abandon: the size")
             command.add_argument("--words", help="who asks for it and why: kept with time and outcome")
+        elif name == "claim":
+            command.add_argument("action", choices=("new", "list", "revoke"), help="what to do")
+            command.add_argument("--out", type=Path, help="new: the file for the token, mode 0600")
+            command.add_argument("--groups", default="", metavar="G,…", help="new: groups it may ask for")
+            command.add_argument("--seconds", type=int, default=86_400, help="new: how long it lasts (%(default)s)")
+            command.add_argument("--claim", metavar="DIGEST", help="revoke: which one, as list shows it")
         elif name == "backup":
             command.add_argument("--out", type=Path, required=True, help="a folder that does not exist yet")
         elif name == "run":

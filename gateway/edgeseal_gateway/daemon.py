@@ -32,7 +32,7 @@ from edgeseal_gateway.receipts import Receipts
 from edgeseal_gateway.relay import Relay
 from edgeseal_gateway.sequencer import AnchorPolicy, Sequencer
 from edgeseal_gateway.stage import Fate, Stage
-from edgeseal_gateway.store import fleetlog, guard
+from edgeseal_gateway.store import enrolling, fleetlog, guard
 from edgeseal_gateway.store.database import Database, check_owner
 from edgeseal_gateway.told import Told
 from edgeseal_gateway.web.parts import Parts
@@ -75,6 +75,7 @@ class Gateway:
         check_owner(self.database, self._profile.fleet_log, self._signer.public_key.kid)
         with self.database.write() as connection:
             fleetlog.check(connection)
+            enrolling.prepare(connection)
             guard.forget_chain(connection)
         # Durable: the chain must be looked at before the next signature; a restart here requires it again.
         self.board, self.fate, self._work, self.figures = Board(), Fate(), threading.Event(), Figures()

@@ -20,6 +20,7 @@ from edgeseal_gateway import export, intake
 from edgeseal_gateway.store import fleetlog, orders
 from edgeseal_gateway.web import answers, page, upload
 from edgeseal_gateway.web.door import Door
+from edgeseal_gateway.web.enrolments import Enrolments
 from edgeseal_gateway.web.exports import Exports
 from edgeseal_gateway.web.indexes import Indexes
 from edgeseal_gateway.web.metrics import Metrics
@@ -62,6 +63,7 @@ class Api:
         return [
             *(Route(path, guarded(call), methods=["GET"]) for path, call in gets.items()),
             *Exports(self._parts).routes(),
+            *Enrolments(self._parts).routes(),
             *Operations(self._parts).routes(),
             *Metrics(self._parts).routes(),
             Route("/v1/statements", self.post_statement, methods=["POST"]),

@@ -10,7 +10,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class Door:
-    """Lets in who may come: with tokens, those who have one; on loopback, requests that name a loopback host."""
+    """Lets in who may come: with tokens, those who have one; on loopback, requests that name a loopback host.
+
+    ``/v1/enrol`` is for devices that nobody knows yet: with tokens it is open to all, and asks for a claim itself.
+    """
 
     def __init__(self, app: ASGIApp, tokens: frozenset[str]) -> None:
         self._app = app
@@ -18,13 +21,15 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 401."""
-        if scope["type"] != "http" or self._may(dict(scope["headers"])):
+        if scope["type"] != "http" or self._may(scope["path"], dict(scope["headers"])):
             await self._app(scope, receive, send)
             return
         body = {"code": "unauthorized", "message": "this request may not come in", "remedy": "send a bearer token"}
         await JSONResponse(body, 401)(scope, receive, send)
 
-    def _may(self, headers: dict[bytes, bytes]) -> bool:
+    def _may(self, path: str, headers: dict[bytes, bytes]) -> bool:
+        if self._tokens and (path == "/v1/enrol" or path.startswith("/v1/enrol/")):
+            return True
         if not self._tokens:
             return _is_loopback(headers.get(b"host", b"").decode("latin-1"))
         given = headers.get(b"authorization", b"").decode("latin-1").removeprefix("Bearer ").encode("latin-1")

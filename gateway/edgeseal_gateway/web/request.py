@@ -14,11 +14,14 @@ from edgeseal.errors import EdgesealError, InvariantBroken, Unavailable, UsageEr
 from edgeseal_gateway import export
 
 Call = Callable[[Request], Response]
-_NOT_FOUND: Final = frozenset({"device_unknown", "statement_unknown", "package_unknown", "not_sequenced", "no_head"})
+_NOT_FOUND: Final = frozenset(
+    {"device_unknown", "statement_unknown", "package_unknown", "not_sequenced", "no_head", "offer_unknown"}
+)
 _CONFLICT: Final = frozenset(
     {
         "keyset_stale", "command_stale", "command_expired", "command_id", "already_enrolled", "audience_unknown",
-        "until_ahead", "gateway_key_missing", "keyset_unknown",
+        "until_ahead", "gateway_key_missing", "keyset_unknown", "claim_used", "claim_expired", "claim_revoked",
+        "tpm_differs",
     }
 )  # fmt: skip
 
