@@ -25,7 +25,7 @@ def say(text: str, number: int = -32000, data: bytes = b"") -> Rejected:
 class FakeNode(EvmClient):
     """One endpoint with a pool of its own."""
 
-    def __init__(self, name: str, chain: FakeChain, final_depth: int = 2) -> None:
+    def __init__(self, name: str, chain: FakeChain, final_depth: int = 5) -> None:
         super().__init__(f"http://{name}.example")
         self.chain = chain
         self.pool: dict[bytes, dict[int, Tx]] = {}

@@ -167,7 +167,7 @@ class Finisher:
         with means.database.read() as connection:
             head = fleetlog.head_at(connection, means.profile.fleet_log, size)
         receipt = client.receipt(entry.tx)
-        if head is None or receipt is None:
+        if head is None or receipt is None or receipt.block_hash != entry.block_hash:
             return
         if anchoring.find_event(receipt, means.profile.fleet_log_contract, anchoring.meant(head)) is None:
             return

@@ -34,7 +34,8 @@ def test_S01_the_bytes_are_durable_before_they_are_sent(rig: Rig) -> None:
     assert (kept.raw, kept.hash, kept.nonce, kept.size) == (tx.raw, tx.hash, tx.nonce, 2)
     assert (kept.max_fee, kept.tip, kept.gas) == (tx.max_fee, tx.tip, tx.gas)
     assert tx.chain_id == rig.profile.chain_id
-    assert rig.database.connection.execute("PRAGMA synchronous").fetchone() == (2,), "FULL: fsync at each commit"
+    fresh = Database(rig.path)
+    assert fresh.connection.execute("PRAGMA synchronous").fetchone() == (2,), "FULL: fsync at each commit"
 
 
 @pytest.mark.parametrize("spare", [0, 1], ids=["noted-since-when", "signed"])
