@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from edgeseal_gateway.chain.budget import HOUR_MS, SpendLimits
 from edgeseal_gateway.chain.means import Settings
 from edgeseal_gateway.store import anchors, attempts
@@ -113,25 +111,3 @@ def test_S27_one_transaction_is_unmined_at_a_time(rig: Rig) -> None:
     rig.sequence()
     rig.step()
     assert {one.nonce for one in rig.account.signed} == {0, 1}, "confirmed: the next need not wait for finality"
-
-
-def test_S27_sixteen_anchors_without_finality_are_enough(tmp_path: Path) -> None:
-    rig = Rig(tmp_path)
-    rig.node.final_lie = 0
-    for number in range(18):
-        rig.step()
-        rig.mine()
-        rig.step()
-        rig.mine(2)
-        rig.step()
-        rig.grow(f"cam-{number}")
-    assert len(rig.ask(anchors.in_flight)) == 16 and rig.finals() == []
-    assert rig.ask(anchors.newest_wanted) is None, "nothing more is asked for: the open batch grows"
-    rig.node.final_lie = None
-    rig.step()
-    rig.sequence()
-    following = rig.ask(anchors.newest_wanted)
-    assert following is not None
-    rig.work(following.size)
-    assert len(rig.anchored_events()) == 17
-    rig.audit()
