@@ -362,6 +362,8 @@ def good_slots() -> Iterator[tuple[str, Case]]:
         held = [values.get(slot, 0).to_bytes(32, "big") for slot in asked]
         text = f"slots of {count}, and 20 that hold nothing"
         yield f"of-{count}", case(text, "ok", "slots", slots_input(values, asked), hexed(held))
+    zero = held_as(storage_of(17), word("absent", 3), b"\x80")
+    yield "zero-kept", case("a slot that holds zero and is kept all the same", "ok", "slots", zero, hexed([bytes(32)]))
     yield (
         "of-none",
         case("storage that holds nothing", "ok", "slots", slots_input({}, absent[:2]), hexed([bytes(32)] * 2)),
@@ -401,7 +403,6 @@ def bad_slots() -> Iterator[tuple[str, Case]]:
         "exclusion-forged": ("trie_node_hash", "absent by the trie without it", one | {"nodes": hexed(without)}),
         "exclusion-short": ("trie_node_missing", "absent by a path that stops", one | {"nodes": one["nodes"][:-1]}),
         "empty-nodes": ("trie_node_extra", "a node under the empty root", slots_input({}, [taken], nodes=[b"\x80"])),
-        "value-zero": ("state_value", "a slot that holds zero", held_as(values, taken, b"\x80")),
         "value-list": ("rlp_not_bytes", "a list for a value", held_as(values, taken, rlp.encode([b"\x01"]))),
         "value-leading-zero": (
             "rlp_integer_leading_zero",
