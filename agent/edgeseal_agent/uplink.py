@@ -36,7 +36,8 @@ HELLO_EVERY_S: Final = 0.5
 """Least time between two ``hello`` that answer a missing proof."""
 IDLE_S: Final = 5.0
 CHUNK_TIMEOUT_S: Final = 10.0
-NO_PACKAGE: Final = "package_unknown"
+NO_PACKAGE: Final = frozenset({"package_unknown", "model_not_approved", "model_revoked", "model_not_granted"})
+"""Refusals that answer a ``fetch``: the gateway does not have the package, or the model registry forbids it."""
 SET_BACK: Final = "device_behind"
 """The gateway holds more of this log than the device: its store was set back."""
 MAX_RECEIVED: Final = 64
@@ -339,7 +340,7 @@ class Uplink:
                 "the gateway refuses: %s (%r); everything is kept and sent again", message.code, message.detail
             )
         self.last_refusal = {"code": message.code, "detail": message.detail, "size": message.size}
-        if message.code == NO_PACKAGE:
+        if message.code in NO_PACKAGE:
             self._chunk(None)
             return
         if message.code == "bodies_missing":

@@ -16,6 +16,7 @@ from edgeseal.adapters.pkcs11 import TokenKey
 from edgeseal.errors import EdgesealError, FormatError, UsageError
 from edgeseal.network import NetworkProfile
 from edgeseal.strictyaml import Section, load
+from edgeseal_gateway.enforcement import ALWAYS, AUTO, NEVER, Policy
 
 SCHEMA: Final = "edgeseal-gateway/1"
 _TEXT, _PATH = r"[^\x00-\x1f\x7f]{1,200}", r"[^\x00-\x1f\x7f]{1,1000}"
@@ -111,6 +112,7 @@ class Config:
     anchor_secs: int | None
     device_quota_bytes: int
     min_free_bytes: int
+    enforce: Policy
 
     @property
     def store(self) -> Path:
@@ -182,10 +184,18 @@ def _config(path: Path, top: Section) -> Config:
         _maybe_int(anchor, "secs", 1 << 40),
         top.integer("device_quota_bytes", 1 << 20, 1 << 50, 16 << 30),
         top.integer("min_free_bytes", 0, 1 << 50, 256 << 20),
+        _enforce(top.section("enforce") if "enforce" in top else Section({})),
     )
     anchor.done()
     top.done()
     return config
+
+
+def _enforce(section: Section) -> Policy:
+    choices = "|".join((AUTO, ALWAYS, NEVER))
+    found = Policy(*(section.text(name, choices, AUTO) for name in ("devices", "operators", "models")))
+    section.done()
+    return found
 
 
 def _maybe_int(section: Section, key: str, most: int) -> int | None:

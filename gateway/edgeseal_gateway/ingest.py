@@ -17,7 +17,7 @@ from edgeseal.errors import EvidenceError, TrustError, VerificationError
 from edgeseal.head import Seen
 from edgeseal.merkle import Frontier
 from edgeseal.messages import Refusal, Resend
-from edgeseal_gateway import bodies, segmentcheck
+from edgeseal_gateway import bodies, enforcement, segmentcheck
 from edgeseal_gateway.headreader import Head, HeadReader
 from edgeseal_gateway.segmentcheck import Envelope
 from edgeseal_gateway.store import devicelog, devices, refusals
@@ -112,9 +112,11 @@ class Ingest:
             self._refuse(log, "unknown_key", "this log is not enrolled here", 0)
             return
         device = known.device
-        if device.state in (devices.REVOKED, devices.FROZEN):
-            self._refuse(log, _STATE_CODES[device.state], f"this log is {device.state}", device.size)
-            return
+        if device.state not in (devices.ACTIVE, devices.CLOSED):
+            refused = enforcement.refusal(connection, device)
+            if refused is not None:
+                self._refuse(log, *refused, device.size)
+                return
         try:
             self._segment(connection, known, data)
         except EvidenceError as error:
@@ -264,6 +266,3 @@ class Ingest:
 
     def _keep(self, connection: sqlite3.Connection, device: Device, code: str, data: bytes) -> None:
         refusals.keep(connection, device.log, code, data, self._now_ms())
-
-
-_STATE_CODES: Final = {devices.REVOKED: "key_revoked", devices.FROZEN: "log_frozen"}

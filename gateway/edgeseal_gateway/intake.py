@@ -18,6 +18,7 @@ from edgeseal.statements.command import Command
 from edgeseal.statements.enrolment import Enrolment
 from edgeseal.statements.keyset import Keyset
 from edgeseal.statements.revocation import Revocation
+from edgeseal_gateway import enforcement
 from edgeseal_gateway.store import devices, fleetlog, keysets, orders
 
 QUEUED: Final = "queued"
@@ -42,19 +43,23 @@ class Accepted:
 
 
 def accept(
-    connection: sqlite3.Connection, profile: NetworkProfile, kid: bytes, data: bytes, salt: bytes, args: bytes
-) -> Accepted:
+    connection: sqlite3.Connection, profile: NetworkProfile, kid: bytes, data: bytes, salt: bytes, args: bytes,
+    now_s: int = 0,
+) -> Accepted:  # fmt: skip
     """Judge the untrusted statement ``data`` and queue it, in the caller's transaction.
 
     Args:
         kid: the gateway's own key, which every keyset must name.
         salt: for a command, the opening of its arguments: 32 bytes; empty otherwise.
         args: for a command, the bytes of its argument map.
+        now_s: wall time in Unix seconds, for grants of models; the chain's time counts where it is later.
 
     The same statement again (format 1.4) gives the same answer: the first signature stays.
 
     Raises:
-        EvidenceError: format, signature and trust codes; ``keyset_root``.
+        EvidenceError: format, signature and trust codes; ``keyset_root``; what the registries on chain forbid
+            (:mod:`edgeseal_gateway.enforcement`).
+        Unavailable: ``registry_unread``.
         UsageError: it came too late or too early: ``keyset_stale command_stale command_expired command_id
             already_enrolled audience_unknown until_ahead gateway_key_missing keyset_unknown queue_full``.
     """
@@ -69,12 +74,13 @@ def accept(
     if isinstance(content, Keyset):
         _check_keyset(profile, kid, statement, content, keyset, digest)
     elif isinstance(content, Enrolment | Command | Revocation):
-        _check_signer(connection, statement, keyset)
+        _check_signer(connection, profile, statement, keyset)
         if isinstance(content, Enrolment):
             _check_enrolment(connection, content)
         elif isinstance(content, Command):
             _check_command(connection, profile, content, keyset)
-            content.open_args(salt, args)
+            opened = content.open_args(salt, args)
+            enforcement.check_activation(connection, profile, content, opened, now_s)
             orders.add_opening(connection, orders.Opening(statement.digest, content.id, content.sub, salt, args))
         elif content.until > fleetlog.size(connection):
             raise UsageError("until_ahead", f"position {content.until} is not in the fleet log yet")
@@ -114,11 +120,12 @@ def _check_keyset(
         )
 
 
-def _check_signer(connection: sqlite3.Connection, statement: Statement, keyset: Keyset) -> None:
+def _check_signer(
+    connection: sqlite3.Connection, profile: NetworkProfile, statement: Statement, keyset: Keyset
+) -> None:
     key = statements.signer(statement, keyset)
     statement.signed.verify(key)
-    if orders.is_revoked(connection, key.kid):
-        raise TrustError("key_revoked", f"operator key {key.kid.hex()} was revoked")
+    enforcement.check_operator(connection, profile, key.kid, statement.content, fleetlog.size(connection))
 
 
 def _check_enrolment(connection: sqlite3.Connection, content: Enrolment) -> None:

@@ -16,6 +16,7 @@ from edgeseal.messages import Chunk, CommandMessage, Fetch, Hello, KeysetMessage
 from edgeseal.statements.command import Command
 from edgeseal.statements.enrolment import Enrolment, device_log_id
 from edgeseal.statements.keyset import Keyset
+from edgeseal_gateway import enforcement
 from edgeseal_gateway.store import devices, fleetlog, keysets, orders, refusals
 from edgeseal_gateway.store.database import LARGEST
 from edgeseal_gateway.store.devices import Device
@@ -58,9 +59,9 @@ class Relay:
             if device_log_id(hello.key.kid) == hello.log:
                 devices.note_applicant(connection, hello.log, hello.key, hello.size, self._now_ms())
             return [self._refuse(connection, hello.log, "unknown_key", "this log is not enrolled here", 0)], None
-        if device.state in (devices.REVOKED, devices.FROZEN):
-            code = "key_revoked" if device.state == devices.REVOKED else "log_frozen"
-            return [self._refuse(connection, hello.log, code, f"this log is {device.state}", device.size)], None
+        refused = enforcement.refusal(connection, device)
+        if refused is not None:
+            return [self._refuse(connection, hello.log, *refused, device.size)], None
         self._told.said(hello.log, self._believable(connection, hello))
         found: list[Message] = []
         if hello.size > device.size:
@@ -117,6 +118,9 @@ class Relay:
         device = devices.find(connection, fetch.log)
         if device is None or device.state != devices.ACTIVE:
             return self._refuse(connection, fetch.log, "unknown_key", "packages are for enrolled devices", 0)
+        refused = enforcement.may_fetch(connection, device, fetch.package, self._now_ms() // 1_000)
+        if refused is not None:
+            return self._refuse(connection, fetch.log, *refused, device.size)
         path = self._packages / f"{fetch.package.hex()}.cbor"
         try:
             with path.open("rb") as file:

@@ -16,11 +16,13 @@ import pytest
 from edgeseal import (
     attestation,
     cbor,
+    commandlog,
     commitment,
     cose,
     head,
     merkle,
     messages,
+    modelline,
     record,
     segment,
     snapshot,
@@ -280,6 +282,21 @@ def run_trust(given: Input) -> Any:
     return {"kid": found.tenant_root.kid, "fleet_log": found.fleet_log, "chain": chain}
 
 
+def run_command_log(given: Input) -> Any:
+    chain = commandlog.chain_after(given.pop("chain"), [commandlog.Entry(*entry) for entry in given.pop("entries")])
+    return {"chain": chain, "message": commandlog.log_message(**given, after=chain)}
+
+
+def run_command_halt(given: Input) -> Any:
+    chain = commandlog.chain_after_halt(given.pop("chain"), given.pop("digest"))
+    return {"chain": chain, "message": commandlog.halt_message(**given, after=chain)}
+
+
+def run_model_propose(given: Input) -> Any:
+    place = {name: given.pop(name) for name in ("chain_id", "contract", "deadline")}
+    return {"message": modelline.Proposal(**given).message(**place)}
+
+
 def run_enrolment_evidence(given: Input) -> Any:
     shown = attestation.check(given["evidence"])
     return {
@@ -300,9 +317,13 @@ def run_attest_evidence(given: Input) -> Any:
 RUNNERS: dict[str, Callable[[Input], Any]] = {
     "absence-proof": run_snapshot_proof,
     "attest-evidence": run_attest_evidence,
+    "action-class": lambda given: {"number": commandlog.class_of(given["text"])},
+    "audience": lambda given: {"id": commandlog.audience_id(given.get("log", given.get("text")))},
     "bundle": run_bundle,
     "cbor": run_cbor,
     "command-args": run_command_args,
+    "command-halt": run_command_halt,
+    "command-log": run_command_log,
     "commitment": run_commitment,
     "consistency": run_consistency,
     "consistency-receipt": run_consistency_receipt,
@@ -318,6 +339,9 @@ RUNNERS: dict[str, Callable[[Input], Any]] = {
     "key": run_key,
     "merkle-root": lambda given: {"root": merkle.root(given["leaves"])},
     "message": run_message,
+    "model-approve": lambda given: {"message": modelline.approval_message(**given)},
+    "model-line": lambda given: {"id": modelline.line_id(given["text"])},
+    "model-propose": run_model_propose,
     "opening": run_opening,
     "pack": run_pack,
     "package": run_package,
@@ -354,10 +378,16 @@ def test_vector(path: Path) -> None:
 def test_every_decoder_has_good_and_bad_cases() -> None:
     found = {(case["object"], case["expect"] == "ok") for case in (json.loads(path.read_text()) for path in CASES)}
     pure = {
+        "audience",
+        "command-halt",
+        "command-log",
         "device-log-id",
         "fleet-header",
         "fleet-log-id",
         "merkle-root",
+        "model-approve",
+        "model-line",
+        "model-propose",
         "roll",
         "salt",
         "signature",

@@ -1,25 +1,14 @@
-"""What the chain says: the anchored head, the gateway key in force, keys revoked in the registry."""
+"""What the chain says: the anchored head, the gateway key in force, and the registries' events (chain/follow.py)."""
 
 from __future__ import annotations
-
-from typing import Any, Final
 
 from edgeseal.adapters.evm import BoundContract, Contract, EvmClient, Reverted, check_chain
 from edgeseal.errors import InvariantBroken, UsageError
 from edgeseal.network import NetworkProfile
-from edgeseal_gateway.chain import history
-from edgeseal_gateway.store import guard, orders
-from edgeseal_gateway.store.database import Database, get_meta, put_meta
-
-ROLES: Final = ("device", "operator", "gateway", "publisher", "approver", "auditor")
-"""Roles in the order of the registry's enumeration."""
-SPAN: Final = 5_000
-"""Blocks asked for in one look at the registry's events."""
-LOOK_BACK: Final = 64
-"""Blocks read again each time, in case they were replaced."""
-_BLOCK: Final = "mirror_block"
-_ENDED: Final = ("KeyRevoked", "KeySuspended")
-_BACK: Final = "KeyReinstated"
+from edgeseal_gateway import enforcement
+from edgeseal_gateway.chain.follow import Follower
+from edgeseal_gateway.store import devices, guard
+from edgeseal_gateway.store.database import Database
 
 
 def check_endpoint(client: EvmClient, profile: NetworkProfile) -> None:
@@ -31,6 +20,7 @@ def check_endpoint(client: EvmClient, profile: NetworkProfile) -> None:
     for name, address, expected in (
         ("FleetLog", profile.fleet_log_contract, profile.fleet_log_code),
         ("IdentityRegistry", profile.identity_registry, profile.registry_code),
+        *((name, found.address, found.code) for name, found in profile.further()),
     ):
         if client.code_hash(address) != expected:
             raise InvariantBroken(
@@ -49,15 +39,18 @@ class Mirror:
         self._database = database
         self._kid = kid
         self._checked = False
+        self._judged = 0
         self._fleet = BoundContract(client, Contract("FleetLog"), profile.fleet_log_contract)
-        self._registry = BoundContract(client, Contract("IdentityRegistry"), profile.identity_registry)
+        self._follower = Follower(client, profile, database)
 
     def step(self) -> int:
-        """Read the chain's head and the registry's news into the store; return the anchored size.
+        """Read the chain's head and the registries' news into the store; return the anchored size.
+
+        The head counts only once the registries are read up to the same moment: after a start nothing is signed before.
 
         Raises:
-            Unavailable: the node. UsageError ``log_unknown``: the log is not open on this chain, ``gateway_replaced``.
-            InvariantBroken: as :func:`check_endpoint`, and ``chain_contradicts``.
+            Unavailable: the node, and as :meth:`Follower.look`. UsageError ``log_unknown``: the log is not open on this
+            chain, ``gateway_replaced``. InvariantBroken: as :func:`check_endpoint`, and ``chain_contradicts``.
         """
         if not self._checked:
             check_endpoint(self._client, self._profile)
@@ -70,11 +63,14 @@ class Mirror:
             raise UsageError(
                 "log_unknown", f"the fleet log is not open on this chain: {error.message}", "edgeseal chain open"
             ) from error
-        newest = self._client.block_number()
+        self._follower.look()
+        self._judge_new()
         with self._database.read() as connection:
-            known, kept = guard.chain_size(connection), get_meta(connection, _BLOCK)
-        if known != size or kept != newest.to_bytes(8, "big"):
-            self._store(size, bytes(root), self._changes(kept, newest), newest)
+            known = guard.chain_size(connection)
+        if known != size:
+            with self._database.write() as connection:
+                guard.note_chain(connection, size, bytes(root))
+            # Durable: the head on chain; a restart looks again before it signs.
         if bytes(kid) != self._kid:
             raise UsageError(
                 "gateway_replaced",
@@ -83,37 +79,11 @@ class Mirror:
             )
         return int(size)
 
-    def _store(self, size: int, root: bytes, changes: list[tuple[bytes, str, int | None]], newest: int) -> None:
+    def _judge_new(self) -> None:
+        """Judge devices enrolled since the last look: their registration, if there is one, was read just now."""
+        with self._database.read() as connection:
+            if not devices.enrolled_after(connection, self._judged):
+                return
         with self._database.write() as connection:
-            guard.note_chain(connection, size, root)
-            for kid, role, until in changes:
-                if until is None:
-                    orders.reinstate(connection, kid)
-                else:
-                    orders.set_revoked(connection, kid, role, until, "registry")
-            put_meta(connection, _BLOCK, newest.to_bytes(8, "big"))
-        # Durable: what the registry said up to that block; a restart reads on from there, a little of it twice.
-
-    def _changes(self, kept: bytes | None, newest: int) -> list[tuple[bytes, str, int | None]]:
-        """Return (kid, role, until) of keys that ended since the last look, until None for those that came back."""
-        if kept is None:
-            first = history.opened_block(self._fleet, self._profile.fleet_log)
-        else:
-            first = max(0, int.from_bytes(kept, "big") - LOOK_BACK)
-        contract, found = self._registry.contract, []
-        names = {contract.event_topic(name): name for name in (*_ENDED, _BACK)}
-        while first <= newest:
-            last = min(newest, first + SPAN - 1)
-            for entry in self._client.logs(
-                [self._profile.identity_registry], [None, self._profile.fleet_log], first, last
-            ):
-                name = names.get(entry.log.topics[0]) if entry.log.topics else None
-                if name is not None:
-                    found.append(self._change(name, contract.decode_event(name, entry.log)))
-            first = last + 1
-        return found
-
-    def _change(self, name: str, event: dict[str, Any]) -> tuple[bytes, str, int | None]:
-        kid = bytes(event["kid"])
-        role = ROLES[self._registry.call("keyOf", self._profile.fleet_log, kid)[0]]
-        return kid, role, None if name == _BACK else int(event["until"])
+            self._judged = enforcement.settle_devices(connection, self._judged)
+        # Durable: who is refused as unregistered; a restart judges all of them again.

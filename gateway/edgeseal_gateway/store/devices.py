@@ -20,6 +20,8 @@ ACTIVE: Final = "active"
 FROZEN: Final = "frozen"
 REVOKED: Final = "revoked"
 CLOSED: Final = "closed"
+UNREGISTERED: Final = "unregistered"
+"""Enrolled, and its key is not in the registry on chain, where that is asked for."""
 
 
 @dataclass(slots=True)
@@ -120,6 +122,17 @@ def advance(connection: sqlite3.Connection, device: Device) -> None:
 def set_state(connection: sqlite3.Connection, log: bytes, state: str) -> None:
     """Freeze, revoke or close a device's log; a revoked one stays revoked."""
     connection.execute("UPDATE device SET state = ? WHERE log = ? AND state <> 'revoked'", (state, log))
+
+
+def set_registered(connection: sqlite3.Connection, kid: bytes, known: bool) -> None:
+    """Note whether the registry on chain knows an active device's key."""
+    was, now = (UNREGISTERED, ACTIVE) if known else (ACTIVE, UNREGISTERED)
+    connection.execute("UPDATE device SET state = ? WHERE kid = ? AND state = ?", (now, kid, was))
+
+
+def enrolled_after(connection: sqlite3.Connection, number: int) -> list[tuple[int, bytes]]:
+    """Return (number, kid) of the devices enrolled after the one with this number."""
+    return list(connection.execute("SELECT id, kid FROM device WHERE id > ? ORDER BY id", (number,)))
 
 
 def states(connection: sqlite3.Connection) -> dict[bytes, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from edgeseal import statements
 from edgeseal.statements import Statement
 from edgeseal.statements.revocation import Revocation
 from edgeseal_gateway.store import fleetlog
@@ -87,6 +88,30 @@ def set_revoked(connection: sqlite3.Connection, kid: bytes, role: str, until: in
     connection.execute(
         "UPDATE device SET before = state, state = 'revoked' WHERE kid = ? AND state <> 'revoked'", (kid,)
     )
+
+
+def end_by_registry(connection: sqlite3.Connection, kid: bytes, role: str, until: int) -> None:
+    """Note that a key ended at ``until`` because the registry says so, whatever was known before."""
+    connection.execute("INSERT OR REPLACE INTO revoked VALUES (?, ?, ?, 'registry')", (kid, role, until))
+    connection.execute(
+        "UPDATE device SET before = state, state = 'revoked' WHERE kid = ? AND state <> 'revoked'", (kid,)
+    )
+
+
+def take_back(connection: sqlite3.Connection, kid: bytes, statement: bytes | None) -> None:
+    """Undo what the registry had said of a key, as if it had not; the revocation ``statement`` of the fleet log, if
+    there is one, counts on.
+    """
+    row = connection.execute("SELECT source FROM revoked WHERE kid = ?", (kid,)).fetchone()
+    if row is None or row[0] != "registry":
+        return
+    connection.execute("DELETE FROM revoked WHERE kid = ?", (kid,))
+    if statement is None:
+        connection.execute("UPDATE device SET state = before WHERE kid = ? AND state = 'revoked'", (kid,))
+        return
+    content = statements.decode(statement).content
+    assert isinstance(content, Revocation)
+    revoke_by(connection, content)
 
 
 def reinstate(connection: sqlite3.Connection, kid: bytes) -> None:

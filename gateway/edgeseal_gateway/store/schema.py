@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from edgeseal_gateway.store import leases, operations
+from edgeseal_gateway.store import leases, operations, registry, statekeep
 
 VERSION: Final = 2
 APPLICATION_ID: Final = 0x65647367  # "edsg"
@@ -99,7 +99,7 @@ CREATE INDEX attempt_size ON attempt (size);
 CREATE INDEX attempt_nonce ON attempt (nonce);
 CREATE INDEX attempt_at ON attempt (at);
 """
-TABLES: Final = _TABLES + leases.TABLES + operations.TABLES
+TABLES: Final = _TABLES + leases.TABLES + operations.TABLES + registry.TABLES + statekeep.TABLES
 
 INDEX_VERSION: Final = 1
 INDEX_TABLES: Final = """

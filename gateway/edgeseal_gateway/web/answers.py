@@ -10,7 +10,7 @@ from edgeseal import cbor, cose, limits, record, segment
 from edgeseal.errors import EvidenceError
 from edgeseal.network import NetworkProfile
 from edgeseal.statements.command import Command
-from edgeseal_gateway import export, intake
+from edgeseal_gateway import enforcement, export, intake
 from edgeseal_gateway.figures import Figures
 from edgeseal_gateway.store import (
     anchors,
@@ -23,6 +23,7 @@ from edgeseal_gateway.store import (
     keysets,
     orders,
     refusals,
+    registry,
 )
 from edgeseal_gateway.store.devices import Device
 
@@ -66,9 +67,11 @@ def status(connection: sqlite3.Connection, profile: NetworkProfile, kid: bytes) 
         "signing_blocked": None if block is None else {
             "code": block.code, "message": block.message, "remedy": block.remedy
         },
+        "registries": registries(connection),
         "refusals": refusals.totals(connection),
         "newest_refusals": [
-            {"log": log.hex(), "code": code, "n": n, "at": at, "detail": detail}
+            {"log": log.hex(), "code": code, "n": n, "at": at, "detail": detail,
+             "remedy": enforcement.REMEDIES.get(code)}
             for log, code, n, at, detail in refusals.newest(connection, 20)
         ],
     }  # fmt: skip
@@ -96,7 +99,23 @@ def account(figures: Figures) -> dict[str, Any]:
     }  # fmt: skip
 
 
-_STATES = (devices.ACTIVE, devices.FROZEN, devices.REVOKED, devices.CLOSED)
+_STATES = (devices.ACTIVE, devices.FROZEN, devices.REVOKED, devices.CLOSED, devices.UNREGISTERED)
+
+
+def registries(connection: sqlite3.Connection) -> dict[str, Any]:
+    """Return how far the registries on chain are mirrored, what is enforced, and the newest emergency halts."""
+    tip = registry.tip(connection)
+    return {
+        "block": None if tip is None else {"number": tip.number, "hash": tip.hash.hex(), "time": tip.time},
+        "events": registry.counts(connection), "enforced": enforcement.enforced(connection),
+        "halts": [
+            {
+                "audience": row.object.hex(), "digest": row.subject.hex(), "operator": row.fields["operator"].hex(),
+                "block": row.number,
+            }
+            for row in registry.newest(connection, "HaltLogged", 20)
+        ],
+    }  # fmt: skip
 
 
 def device(connection: sqlite3.Connection, index: sqlite3.Connection, one: Device) -> dict[str, Any]:
@@ -249,9 +268,18 @@ def _command(connection: sqlite3.Connection, leaf: fleetlog.Leaf) -> dict[str, A
     return {
         "digest": leaf.digest.hex(), "id": content.id.hex(), "sub": leaf.sub, "action": content.action,
         "pos": leaf.pos, "exp": content.expires_size, "signer": signed.kid.hex(),
+        "logged": _logged(connection, leaf.digest),
         "args": None if opening is None else opening.args.hex(),
         "arguments": None if opening is None else readable(cbor.decode(opening.args, max_size=limits.MAX_ARGS)),
     }  # fmt: skip
+
+
+def _logged(connection: sqlite3.Connection, digest: bytes) -> dict[str, Any] | None:
+    """Return where the mirror saw a command logged on chain, None where it did not."""
+    for row in registry.about(connection, digest):
+        if row.event == "CommandLogged":
+            return {"block": row.number, "hash": row.block.hex(), "operator": row.fields["operator"].hex()}
+    return None
 
 
 def keyset_list(connection: sqlite3.Connection) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from edgeseal import limits
-from edgeseal.errors import EvidenceError, Unavailable, UsageError
+from edgeseal.errors import EvidenceError, TrustError, Unavailable, UsageError
 from edgeseal.model import MODEL_LIMITS, decode_package, parse_package
 from edgeseal.pack import Pack
-from edgeseal_gateway import export, intake
-from edgeseal_gateway.store import fleetlog, orders
+from edgeseal_gateway import enforcement, export, intake
+from edgeseal_gateway.store import fleetlog, orders, refusals
 from edgeseal_gateway.web import answers, page, upload
 from edgeseal_gateway.web.door import Door
 from edgeseal_gateway.web.enrolments import Enrolments
@@ -134,8 +134,17 @@ class Api:
     def _post_statement(self, body: bytes) -> Response:
         parts = self._parts
         data, salt, args = upload.statement(body)
-        with parts.database.write() as connection:
-            accepted = intake.accept(connection, parts.profile, parts.kid, data, salt, args)
+        try:
+            with parts.database.write() as connection:
+                accepted = intake.accept(
+                    connection, parts.profile, parts.kid, data, salt, args, time.time_ns() // 10**9
+                )
+        except TrustError as error:
+            if error.code in enforcement.REMEDIES:
+                with parts.database.write() as connection:
+                    at_ms = time.time_ns() // 10**6
+                    refusals.count(connection, refusals.OTHERS, error.code, error.message, at_ms)
+            raise
         # Durable: the statement in the queue. A restart sequences it.
         parts.wake()
         found = {"digest": accepted.digest.hex(), "typ": accepted.typ, "state": accepted.state, "pos": accepted.pos}

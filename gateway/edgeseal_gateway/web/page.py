@@ -158,7 +158,7 @@ def _refusals(refusals: list[dict[str, Any]]) -> str:
             f"<code>{_short(one['log'])}</code>",
             f"{one['n']:,}",
             _when(one["at"]),
-            _text(one["detail"]),
+            _text(one["detail"]) + (f'<br><span class="soft">{_text(one["remedy"])}</span>' if one["remedy"] else ""),
         )
         for one in refusals
     ]

@@ -131,6 +131,7 @@ api: {{port: {self.port}}}
 head_interval_ms: 20
 anchor: {anchor}
 min_free_bytes: 0
+enforce: {{devices: never}}
 """
         )
         self.process: subprocess.Popen[bytes] | None = None
