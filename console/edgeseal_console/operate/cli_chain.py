@@ -180,6 +180,10 @@ def add_trust(subparsers: Parsers) -> None:
     parser.add_argument("--block", action="append", default=[], metavar="HASH", help="block hash accepted as final")
     parser.add_argument("--endpoint", action="append", default=[], metavar="URL", help="RPC endpoint that is believed")
     parser.add_argument("--publisher", action="append", default=[], metavar="DIGEST", help="package --reinfer may run")
+    parser.add_argument(
+        "--model-registry", action="store_true",
+        help="name the model registry too: each activated model must then have been approved and granted in it",
+    )  # fmt: skip
     parser.add_argument("--out", required=True, type=Path, metavar="FILE")
 
 
@@ -192,7 +196,7 @@ def _run_trust(args: argparse.Namespace) -> int:
     network = homes.load(args.home).network()
     blocks = frozenset(digest_of(text.removeprefix("0x"), "--block") for text in args.block)
     publishers = frozenset(digest_of(text, "--publisher") for text in args.publisher)
-    made = trust_from(network, blocks=blocks, endpoints=tuple(args.endpoint))
+    made = trust_from(network, blocks=blocks, endpoints=tuple(args.endpoint), models=args.model_registry)
     args.out.write_bytes(trust.render(replace(made, publishers=publishers)))
     print(
         f"trust file written to {args.out}; whoever uses it should have got it from you by another way than the bundle"
