@@ -148,6 +148,8 @@ class FleetSide:
         replies: list[Reply] = []
         if hello.size > held.frontier.size:
             replies.append((topics.down(hello.log, "resend"), Resend(hello.log, held.frontier.size).encode()))
+        elif hello.size < held.frontier.size:
+            replies += self._refuse(hello.log, "device_behind", held.frontier.size)
         for statement in self.world.keysets[hello.keyset :]:
             replies.append((topics.down(hello.log, "keyset"), KeysetMessage(hello.log, statement).encode()))
         after = -1 if hello.position is None else hello.position

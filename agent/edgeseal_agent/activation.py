@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -27,7 +28,9 @@ def ping(digest: bytes, args: dict[str, Any]) -> Outcome:
 
 
 class Activation:
-    """Decides on models. ``start_up`` runs once, ``obey`` for each ``model.activate``; neither at the same time."""
+    """Decides on models. ``start_up`` runs once, ``obey`` for each ``model.activate``, ``fall_back`` when the model's
+    files were tampered with; one at a time.
+    """
 
     def __init__(self, store: Store, journal: Journal, engine: Engine, config: ModelConfig, fetch: Fetch) -> None:
         self._store = store
@@ -36,6 +39,7 @@ class Activation:
         self._config = config
         self._fetch = fetch
         self._packages = Packages(config.packages_dir)
+        self._one = threading.Lock()
 
     def start_up(self) -> None:
         """Make a model active again, or the configured one if the configuration names another than it did last time.
@@ -48,9 +52,10 @@ class Activation:
         """
         facts = self._store.meta()
         active, configured = facts.get("model"), self._read_configured()
-        is_new = configured is not None and configured[0] != facts.get("configured_model")
-        if configured is not None and is_new and self._activate(configured[0], configured[1], None) is None:
-            return
+        if configured is not None and configured[0] != facts.get("configured_model"):
+            reason = self._activate(*configured, None, {"configured_model": configured[0]})
+            if reason is None:
+                return
         if active is None:
             return
         files = self._packages.find(active)
@@ -63,6 +68,25 @@ class Activation:
             logger.info("model %s active again", active.hex())
         except EvidenceError as error:
             self._reject(active, None, error.code, explain(error))
+
+    def fall_back(self) -> str | None:
+        """Activate the safe package, which stays active over restarts until a command names another one; return None,
+        or why it cannot be used.
+        """
+        from edgeseal.adapters.packagedir import read_package
+        from edgeseal.model import package_digest
+
+        if self._config.safe_package is None:
+            return "none is configured"
+        try:
+            files = read_package(self._config.safe_package)
+            digest = package_digest(files)
+        except EdgesealError as error:
+            return explain(error)
+        active = self._engine.package
+        if active is not None and active.digest == digest:
+            return "it is the one that was changed"
+        return self._activate(digest, files, None, {})
 
     def obey(self, digest: bytes, args: dict[str, Any]) -> Outcome:
         """Activate the package a command names, from this device or fetched; else the old one stays.
@@ -83,24 +107,25 @@ class Activation:
                 raise
             self._reject(wanted, digest, error.code, str(error)[:400])
             return Outcome(False, error.code)
-        reason = self._activate(wanted, files, digest)
+        reason = self._activate(wanted, files, digest, {"model_command": digest})
         return Outcome(reason is None, reason)
 
-    def _activate(self, wanted: bytes, files: dict[str, bytes], command: bytes | None) -> str | None:
+    def _activate(
+        self, wanted: bytes, files: dict[str, bytes], command: bytes | None, facts: dict[str, bytes]
+    ) -> str | None:
         """Load, check, record and switch; return None, or the code of what is wrong after recording that instead."""
-        try:
-            model = load_model(files, self._config)
-        except (EvidenceError, Unavailable) as error:
-            self._reject(wanted, command, error.code, str(error)[:400])
-            return error.code
-        self._packages.install(files)
-        # Durable: the package; a restart finds it by its digest.
-        self._switch(model, command)
+        with self._one:
+            try:
+                model = load_model(files, self._config)
+            except (EvidenceError, Unavailable) as error:
+                self._reject(wanted, command, error.code, str(error)[:400])
+                return error.code
+            self._packages.install(files)
+            # Durable: the package; a restart finds it by its digest.
+            self._switch(model, command, facts)
         return None
 
-    def _switch(self, model: LoadedModel, command: bytes | None) -> None:
-        digest = model.package.digest
-        facts = {"configured_model": digest} if command is None else {"model_command": command}
+    def _switch(self, model: LoadedModel, command: bytes | None, facts: dict[str, bytes]) -> None:
         self._engine.activate(model, self._journal, command, **facts).result()
         manifest, info = model.package.manifest, model.runner.info
         logger.info(

@@ -83,6 +83,18 @@ class Beliefs:
         if moved:
             self._journal.set_seen(None, self.anchored)
 
+    def follow(self, data: bytes) -> None:
+        """Adopt the next keyset without a record, for a log that ended: all it still judges is receipts.
+
+        Raises what :func:`edgeseal_agent.authority.check_keyset` raises, and what the journal raises.
+        """
+        view = check_keyset(self.view, data)
+        self._journal.execute(
+            lambda c: c.execute("INSERT OR IGNORE INTO keysets VALUES (?, ?)", (view.keyset.version, data))
+        ).result()
+        # Durable: the keyset; a restart judges by it. No record says so, since none may follow ``closed``.
+        self.view = view
+
     def _advance(self, seen: Seen | None, anchored: Anchored | None) -> None:
         if seen == self.view.seen and anchored == self.anchored:
             return

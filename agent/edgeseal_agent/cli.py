@@ -16,6 +16,7 @@ from typing import Any
 
 from edgeseal import limits
 from edgeseal.errors import EdgesealError, EvidenceError, InvariantBroken, UsageError
+from edgeseal_agent import cli_epochs
 from edgeseal_agent import config as configuration
 
 EXAMPLES = {
@@ -26,6 +27,7 @@ EXAMPLES = {
     "incident": ("--open 'the arm hit the fence'", "hold the records before and after, and their inputs"),
     "export": ("--out device.zip", "everything this device can show, as a bundle"),
     "possession": ("--challenge c.json --out proof.json", "sign that this key may be registered on chain"),
+    **cli_epochs.EXAMPLES,
 }
 
 
@@ -44,10 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def init(options: argparse.Namespace) -> int:
     """Make key and log; print what an operator needs to enrol this device."""
+    from edgeseal_agent import predecessor
     from edgeseal_agent.initialise import REQUEST_NAME, initialise
 
     config = configuration.load(options.config)
-    request = initialise(config).as_json()
+    before = None if options.successor is None else predecessor.read(options.successor)
+    request = initialise(config, None if before is None else lambda key: before).as_json()
     if options.json:
         print(json.dumps(request))
         return 0
@@ -153,9 +157,9 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = top.add_subparsers(
-        dest="command", required=True, metavar="init | check | run | status | incident | export | possession"
+        dest="command", required=True, metavar="command"
     )
-    for function in (init, check, run, status, incident, export, possession):
+    for function in (init, check, run, status, incident, export, possession, *cli_epochs.COMMANDS):
         text = str(function.__doc__)
         sub = commands.add_parser(
             function.__name__, help=text.rstrip("."), description=text,
@@ -164,6 +168,7 @@ def parser() -> argparse.ArgumentParser:
         sub.set_defaults(function=function)
         sub.add_argument("--config", type=Path, required=True, metavar="FILE", help="the agent's YAML configuration")
         sub.add_argument("--json", action="store_true", help="print JSON, errors too")
+        cli_epochs.add_options(sub, function.__name__)
         if function is run:
             sub.add_argument("--list", type=Path, metavar="FILE", help="take these inputs, not the configured source")
             sub.add_argument("--once", action="store_true", help="leave when no input is left, all of it sealed")

@@ -22,6 +22,8 @@ MAX_HEAD_EVERY: Final = 256
 
 MIN_BODY_RETENTION_DAYS: Final = 184
 """Shortest time after which retention may erase a record's body: half a year."""
+RETENTION_CLASSES: Final = ("telemetry", "inference", "decision")
+"""Classes of records whose bodies retention may erase."""
 
 _NAME: Final = r"[a-z0-9][a-z0-9._-]{0,63}"
 _TEXT: Final = r"[^\x00-\x1f]{1,512}"
@@ -116,7 +118,9 @@ class StorageConfig:
     stops. Inputs and openings are deleted ``retention_days`` after they were recorded, and never before the gateway's
     receipt covers their record; 0 keeps them for ever. Bodies of records are erased, with a ``tombstone`` record,
     ``body_retention_days`` after they were recorded (at least half a year) and never before a receipt; 0 keeps them.
-    Headers are never deleted.
+    ``class_retention_days`` says so for one class of records (``telemetry inference decision``) alone. Headers are
+    never deleted. When nothing can be recorded ``on_failure`` either ends the agent (``stop``) or lets the model go on,
+    counts, and records a ``gap`` with the count as soon as that is possible again (``degrade``).
     """
 
     quota_mb: int
@@ -125,6 +129,12 @@ class StorageConfig:
     retain_inputs: bool
     retention_days: int
     body_retention_days: int = 0
+    class_retention_days: tuple[tuple[str, int], ...] = ()
+    on_failure: str = "stop"
+
+    def retention_of(self) -> dict[str, int]:
+        """Return the days after which bodies go, by class; 0: never."""
+        return dict.fromkeys(RETENTION_CLASSES, self.body_retention_days) | dict(self.class_retention_days)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +143,8 @@ class ModelConfig:
 
     ``runtime`` null takes the family that is installed; ``delegate`` is the path of an external delegate's library. The
     active package's files are hashed again when they change and every ``rehash_s``; where they are not what was
-    activated a ``tamper`` record says so, and the agent goes on with the model in memory (``continue``) or ends
-    (``stop``).
+    activated a ``tamper`` record says so, and the agent ends (``stop``), goes on with the model in memory and says so
+    in every inference (``continue-flagged``), or activates the package in ``safe_package`` (``safe-model``).
     """
 
     package: Path | None
@@ -144,8 +154,9 @@ class ModelConfig:
     resolver: str
     delegate: Path | None
     threads: int
-    on_tamper: str = "continue"
+    on_tamper: str = "continue-flagged"
     rehash_s: int = 3_600
+    safe_package: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,13 +318,22 @@ def _storage(section: strictyaml.Section) -> StorageConfig:
         retain_inputs=section.boolean("retain_inputs", True),
         retention_days=section.integer("retention_days", 0, 36_500, 0),
         body_retention_days=section.integer("body_retention_days", 0, 36_500, 0),
+        class_retention_days=_class_days(_optional(section, "class_retention_days")),
+        on_failure=section.text("on_failure", "stop|degrade", "stop"),
     )
     section.done()
-    if 0 < storage.body_retention_days < MIN_BODY_RETENTION_DAYS:
-        raise FormatError(
-            "yaml_range", f"{section.path('body_retention_days')} is 0 or at least {MIN_BODY_RETENTION_DAYS}"
-        )
+    for days in (storage.body_retention_days, *dict(storage.class_retention_days).values()):
+        if 0 < days < MIN_BODY_RETENTION_DAYS:
+            raise FormatError(
+                "yaml_range", f"{section.path('body_retention_days')}: 0 or at least {MIN_BODY_RETENTION_DAYS} days"
+            )
     return storage
+
+
+def _class_days(section: strictyaml.Section) -> tuple[tuple[str, int], ...]:
+    found = [(name, section.integer(name, 0, 36_500)) for name in RETENTION_CLASSES if name in section]
+    section.done()
+    return tuple(found)
 
 
 def _model(section: strictyaml.Section, base: Path, state_dir: Path) -> ModelConfig:
@@ -325,10 +345,13 @@ def _model(section: strictyaml.Section, base: Path, state_dir: Path) -> ModelCon
         resolver=section.text("resolver", "auto|builtin|reference", "auto"),
         delegate=_maybe_path(section, "delegate", base),
         threads=section.integer("threads", 1, 64, 1),
-        on_tamper=section.text("on_tamper", "continue|stop", "continue"),
+        on_tamper=section.text("on_tamper", "stop|continue-flagged|safe-model", "continue-flagged"),
         rehash_s=section.integer("rehash_s", 1, 604_800, 3_600),
+        safe_package=_maybe_path(section, "safe_package", base),
     )
     section.done()
+    if model.on_tamper == "safe-model" and model.safe_package is None:
+        raise FormatError("yaml_missing_key", f"{section.path('on_tamper')} safe-model needs safe_package")
     return model
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import signal
 import sqlite3
 import sys
@@ -18,18 +19,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 from edgeseal import topics
 from edgeseal.errors import EdgesealError, InvariantBroken, Unavailable, UsageError
-from edgeseal_agent import identity, incidents, recovery, retention
+from edgeseal_agent import closing, identity, incidents, recovery, retention
 from edgeseal_agent.activation import Activation, ping
 from edgeseal_agent.attestwatch import AttestWatch
 from edgeseal_agent.beliefs import Beliefs
 from edgeseal_agent.clock import DeviceClock
 from edgeseal_agent.commands import Commands
 from edgeseal_agent.config import Config, MqttConfig
+from edgeseal_agent.degraded import DEGRADE, Ledger, Unrecorded, is_recorders
 from edgeseal_agent.disk import MB, DiskGuard
 from edgeseal_agent.foldersource import FolderSource
 from edgeseal_agent.inference import Engine, InferenceRecorder
@@ -38,12 +39,13 @@ from edgeseal_agent.journal import Journal
 from edgeseal_agent.listsource import ListSource
 from edgeseal_agent.modelwatch import ModelWatch
 from edgeseal_agent.notify import Notifier
+from edgeseal_agent.predecessor import LOST
 from edgeseal_agent.sealer import Sealer, Signer
 from edgeseal_agent.sealing import SealPolicy
 from edgeseal_agent.source import Source
 from edgeseal_agent.store import Store
 from edgeseal_agent.thinning import Thinning
-from edgeseal_agent.uplink import Uplink
+from edgeseal_agent.uplink import Receiver, Uplink
 
 logger = logging.getLogger(__name__)
 
@@ -74,34 +76,79 @@ def run(config: Config, options: Options) -> int:
     """Run until SIGTERM or SIGINT, or with ``once`` until the source is worked through; return the exit code, 0.
 
     Raises:
-        UsageError: ``state_missing``, ``already_running``, and what the configuration asks for and cannot be had.
+        UsageError: ``state_missing``, ``store_lost``, ``already_running``, and what the configuration asks for and
+            cannot be had. A log that ended is only sent to its end.
         Unavailable: disk or token. InvariantBroken: the store, or a defect of ours. What was acknowledged is durable.
     """
     logging.basicConfig(format="edgeseal-agent: %(message)s", level=logging.INFO)
     sys.setswitchinterval(SWITCH_S)
     store = identity.open_store(config)
     with identity.exclusive(config.state_dir):
-        daemon = Daemon(config, options, store)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, daemon.on_signal)
-        try:
-            daemon.start()
-            daemon.watch()
-        finally:
-            daemon.stop()
+        if closing.ending(store) is not None:
+            return _send_rest(config, store)
+        stopping = _leave_on_signal()
+        ledger = Ledger(config.state_dir)
+        unrecorded: Unrecorded | None = None
+        while not stopping.is_set():
+            try:
+                _run_recorded(config, options, store, stopping, ledger)
+                return 0
+            except EdgesealError as error:
+                if config.storage.on_failure != DEGRADE or options.once or not is_recorders(error):
+                    raise
+                logger.error("nothing can be recorded, the model goes on: %s", error)
+                unrecorded = unrecorded or Unrecorded(config, ledger)
+                unrecorded.carry_on(error, stopping)
+    return 0
+
+
+def _leave_on_signal() -> threading.Event:
+    """Return an event that SIGTERM and SIGINT set."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: stopping.set())
+    return stopping
+
+
+def _run_recorded(
+    config: Config, options: Options, store: Store, stopping: threading.Event, ledger: Ledger
+) -> None:
+    """Run with everything recorded, until asked to leave. Raises what ended a part."""
+    DiskGuard(store, config.storage).check()
+    daemon = Daemon(config, options, store, stopping=stopping, ledger=ledger)
+    try:
+        daemon.start()
+        daemon.watch()
+    finally:
+        daemon.stop()
+
+
+def _send_rest(config: Config, store: Store) -> int:
+    """Bring a log that ended to the gateway, as far as it lets us before somebody asks to leave; return 0."""
+    stopping, notifier = _leave_on_signal(), Notifier()
+    notifier.send("READY=1", "STATUS=this log was closed")
+    logger.info("this log was closed: nothing is recorded, what has no receipt is sent")
+    whole = closing.send_rest(config, store, math.inf, stopping, tick=lambda: notifier.send("WATCHDOG=1"))
+    logger.info("%s", "a receipt covers all of it" if whole else "left before a receipt covered all of it")
     return 0
 
 
 class Daemon:
     """All parts of one running agent."""
 
-    def __init__(self, config: Config, options: Options, store: Store, signer: Signer | None = None) -> None:
-        """Take the next boot number; nothing runs yet. ``signer`` stands in for the configured key."""
+    def __init__(
+        self, config: Config, options: Options, store: Store, signer: Signer | None = None,
+        stopping: threading.Event | None = None, ledger: Ledger | None = None,
+    ) -> None:  # fmt: skip
+        """Take the next boot number; nothing runs yet. ``signer`` stands in for the configured key, ``stopping`` asks
+        to leave, ``ledger`` knows what went unrecorded before.
+        """
         self._config = config
         self._options = options
         self._store = store
         self._notifier = Notifier()
-        self._stopping = threading.Event()
+        self._stopping = stopping or threading.Event()
+        self._ledger = ledger
         self._started_s = time.monotonic()
         self._identity = identity.Identity.of(store.meta())
         self._secret = identity.read_secret(config.state_dir)
@@ -121,10 +168,10 @@ class Daemon:
             acks=options.acks,
         )
         self._thinning = Thinning(
-            store, self._journal, self._guard, self._clock.wall_ms, config.storage.body_retention_days
+            store, self._journal, self._guard, self._believed_ms, config.storage.retention_of()
         )
         self._engine = Engine()
-        self._model_watch = ModelWatch(config.model, self._journal, self._active_model)
+        self._model_watch = ModelWatch(config.model, self._journal, self._active_model, self._fall_back)
         self._attests = self._make_attests()
         self._uplink: Uplink | None = None
         self._commands: Commands | None = None
@@ -133,14 +180,15 @@ class Daemon:
         self._loaded = threading.Event()
         self._model_failure: Exception | None = None
 
-    def on_signal(self, number: int, frame: FrameType | None) -> None:
-        """Ask to leave; handles SIGTERM and SIGINT."""
-        self._stopping.set()
-
     def start(self) -> None:
         """Start everything, in the order the module's text gives."""
         self._sealer.start(self._journal)
         self._journal.append("boot", self._boot_fields())
+        self._tell_lost()
+        if self._ledger is not None:
+            self._ledger.tell(self._store, self._journal)
+            if self._config.storage.on_failure == DEGRADE:
+                self._ledger.make_room()
         if self._attests is not None:
             self._attests.start()
         self._start_uplink()
@@ -150,6 +198,17 @@ class Daemon:
         clean = "" if begun.clean else ", the run before did not end cleanly"
         logger.info("%s, log %s: %d records, start %d%s", known.name, known.log.hex(), begun.size, begun.boot, clean)
         self._notifier.send("READY=1", f"STATUS=log {self._identity.log.hex()}, {self._journal.size} records")
+
+    def _tell_lost(self) -> None:
+        """Record, once and first of all, what is missing before this log."""
+        text = self._store.meta().get(LOST)
+        if text is not None:
+
+            def forget(connection: sqlite3.Connection, seq: int) -> None:
+                connection.execute("DELETE FROM meta WHERE key = ?", (LOST,))
+
+            self._journal.append("gap", {"what": "predecessor", "count": 0, "detail": text[:400]}, forget)
+            # Durable: the gap, and that it is told; one transaction.
 
     def watch(self) -> None:
         """Return when asked to leave or when a run of one pass is over; raise what ended a part."""
@@ -182,6 +241,9 @@ class Daemon:
                 # Where nothing is left to take, inputs go on until the guard stops the agent and says why.
                 waits = done is not None and self._guard.is_pressed()
                 (self._intake.room.clear if waits else self._intake.room.set)()
+
+    def _fall_back(self) -> str | None:
+        return self._activation.fall_back()
 
     def _active_model(self) -> bytes | None:
         package = self._engine.package
@@ -308,6 +370,7 @@ class Daemon:
             build=build_name(),
             plain_input=self._config.source.input_mode == "plain",
             keeps=lambda: self._guard.keeps_inputs,
+            flagged=lambda: self._model_watch.flagged,
         )
         return Intake(source, self._engine, recorder, self._journal, poll_ms=self._config.source.poll_ms)
 
@@ -334,7 +397,11 @@ class Daemon:
         }  # fmt: skip
 
     def _retain(self, connection: sqlite3.Connection) -> int:
-        return retention.delete_old_inputs(connection, self._clock.wall_ms(), self._config.storage.retention_days)
+        return retention.delete_old_inputs(connection, self._believed_ms(), self._config.storage.retention_days)
+
+    def _believed_ms(self) -> int:
+        """Return the wall clock for what may be deleted by age; 0, which is before everything, while it is not set."""
+        return 0 if self._clock.belief().source == "none" else self._clock.wall_ms()
 
     def _raise_failures(self) -> None:
         """Raise what ended a part for good. A token that is away or a broker that is down ends nothing."""
@@ -370,7 +437,7 @@ class Daemon:
             return  # a full disk is the journal's to report
 
 
-def make_link(config: MqttConfig, log: bytes, uplink: Uplink) -> Any:
+def make_link(config: MqttConfig, log: bytes, uplink: Receiver) -> Any:
     """Return the connection to the broker, not yet started. Raises UsageError for TLS files and passwords."""
     from edgeseal.adapters.mqtt import Endpoint, MqttLink
 

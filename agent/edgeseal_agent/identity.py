@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edgeseal.cose import PublicKey
-from edgeseal.errors import InvariantBroken, UsageError
+from edgeseal.errors import EdgesealError, InvariantBroken, UsageError
 from edgeseal_agent.config import Config, KeyConfig
-from edgeseal_agent.store import Store
+from edgeseal_agent.store import Store, store_error
 
 if TYPE_CHECKING:
     from edgeseal.adapters.pkcs11 import Pkcs11Signer, TokenKey
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 STORE_NAME: Final = "journal.db"
 SECRET_NAME: Final = "epoch.secret"
 LOCK_NAME: Final = "lock"
+REQUEST_NAME: Final = "enrol-request.json"
+MARK_NAME: Final = "init.started"
+"""There while an ``init`` is under way."""
 SECRET_SIZE: Final = 32
 
 
@@ -53,10 +56,28 @@ class Identity:
 
 
 def open_store(config: Config) -> Store:
-    """Return the device's store. Raises UsageError ``state_missing``, ``schema_unknown``; InvariantBroken
+    """Return the device's store.
+
+    Raises UsageError ``state_missing``, ``store_lost``, ``schema_unknown``; Unavailable: the disk; InvariantBroken
     ``store_damaged``.
     """
+    refuse_lost(config.state_dir)
     return Store.open(config.state_dir / STORE_NAME)
+
+
+def refuse_lost(state_dir: Path) -> None:
+    """Refuse to go on where a device log was and its store is gone: a second history under its key would be a fork.
+
+    Raises UsageError ``store_lost``.
+    """
+    left = [name for name in (SECRET_NAME, REQUEST_NAME) if (state_dir / name).exists()]
+    if left and not (state_dir / STORE_NAME).exists() and not (state_dir / MARK_NAME).exists():
+        raise UsageError(
+            "store_lost",
+            f"there is no store at {state_dir / STORE_NAME}, but {' and '.join(left)} of the log that was there",
+            "bring the disk back; or let `edgeseal-agent lost` ask the gateway how far that log reached, and begin the "
+            "next epoch with a new key: `edgeseal-agent init --successor`, then an operator's enrolment",
+        )
 
 
 @contextmanager
@@ -65,11 +86,14 @@ def exclusive(state_dir: Path) -> Iterator[None]:
 
     Raises:
         UsageError: ``already_running`` when another process holds it, ``state_missing`` when there is no directory.
+        Unavailable: the disk.
     """
     try:
         descriptor = os.open(state_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
+    except FileNotFoundError as error:
         raise UsageError("state_missing", f"{state_dir}: {error.strerror}", "edgeseal-agent init makes it") from error
+    except OSError as error:
+        raise store_error(error) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -87,7 +111,7 @@ def is_running(state_dir: Path) -> bool:
     try:
         with exclusive(state_dir):
             return False
-    except UsageError as error:
+    except EdgesealError as error:
         return error.code == "already_running"
 
 
@@ -120,6 +144,17 @@ def write_file(path: Path, data: bytes, mode: int = 0o600) -> None:
     sync_folder(path.parent)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder for this account alone, and those above it that are missing; durable when it returns.
+
+    Raises OSError.
+    """
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for place in missing:
+        sync_folder(place.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in ``folder`` durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -144,3 +179,10 @@ def open_signer(key: KeyConfig, expected: PublicKey | None = None) -> Pkcs11Sign
     from edgeseal.adapters.pkcs11 import Pkcs11Signer
 
     return Pkcs11Signer(token_key(key), expected)
+
+
+def destroy_key(key: KeyConfig) -> None:
+    """Destroy the device key in its token. Idempotent. Raises what the PKCS#11 adapter raises."""
+    from edgeseal.adapters.pkcs11 import destroy_key as destroy
+
+    destroy(token_key(key))

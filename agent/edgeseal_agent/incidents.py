@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgeseal.errors import UsageError
-from edgeseal_agent.identity import write_file
+from edgeseal_agent.identity import sync_folder, write_file
 from edgeseal_agent.journal import Journal
 from edgeseal_agent.store import Store
 
@@ -59,6 +59,7 @@ def ask(state_dir: Path, request: Request) -> None:
     folder = state_dir / FOLDER
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(state_dir)
         text = {"id": request.id.hex(), "state": request.state, "before": request.before, "why": request.why}
         write_file(folder / f"{request.id.hex()}.{request.state}", json.dumps(text).encode())
     except OSError as error:

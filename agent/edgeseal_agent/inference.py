@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from edgeseal import cbor, commitment
+from edgeseal import cbor, commitment, limits
 from edgeseal.errors import EdgesealError, UsageError
 from edgeseal_agent.config import ModelConfig
 from edgeseal_agent.journal import Journal
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 MAX_INLINE: Final = 65_536
 """Openings up to this many bytes are kept beside the record, larger data once under its digest."""
+
+
+FLAG: Final = "edgeseal.flag"
+"""The public field of an inference of which something has to be known; see ``model.on_tamper``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +147,9 @@ class InferenceRecorder:
 
     def __init__(
         self, journal: Journal, *, log: bytes, secret: bytes, config_digest: bytes, build: str, plain_input: bool,
-        keeps: Callable[[], bool],
+        keeps: Callable[[], bool], flagged: Callable[[], bool] = lambda: False,
     ) -> None:  # fmt: skip
+        self._flagged = flagged
         self._journal = journal
         self._log = log
         self._secret = secret
@@ -169,9 +174,16 @@ class InferenceRecorder:
         return {
             "model": package.digest, "file": package.model_digest, "rt": done.model.runner.info.to_list(),
             "input": commit(seq, "input", data["input"]), "tensor": commit(seq, "tensor", data["tensor"]),
-            "output": commit(seq, "output", data["output"]), "pub": public_fields(package, done.outputs),
+            "output": commit(seq, "output", data["output"]), "pub": self._public(public_fields(package, done.outputs)),
             "us": done.latency_us, "config": self._config_digest, "build": self._build,
         }  # fmt: skip
+
+    def _public(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return the public fields, with the flag on a model whose files are no longer what was activated."""
+        if not self._flagged():
+            return fields
+        room = limits.MAX_PUB_ENTRIES - 1  # the flag counts more than the last field
+        return {**dict(list(fields.items())[:room]), FLAG: "model_tampered"}
 
     def keep(self, connection: sqlite3.Connection, seq: int, data: Mapping[str, bytes]) -> None:
         """Keep what opens the commitments of record ``seq``, in the caller's transaction, if anything is kept."""

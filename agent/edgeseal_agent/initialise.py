@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shutil
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
@@ -17,22 +18,24 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgeseal import cbor, limits
+from edgeseal.cose import PublicKey
 from edgeseal.errors import EvidenceError, UsageError
 from edgeseal.merkle import leaf_hash
 from edgeseal.pack import Pack
+from edgeseal.record import decode_body
 from edgeseal.statements.enrolment import device_log_id
 from edgeseal_agent import identity, recovery
 from edgeseal_agent.clock import DeviceClock
 from edgeseal_agent.config import Config
 from edgeseal_agent.journal import Journal
+from edgeseal_agent.predecessor import LOST, Predecessor
 from edgeseal_agent.sealer import Sealer, Signer
 from edgeseal_agent.sealing import SealPolicy
-from edgeseal_agent.store import Store
+from edgeseal_agent.store import Store, set_meta
 
-REQUEST_NAME: Final = "enrol-request.json"
+REQUEST_NAME: Final = identity.REQUEST_NAME
 SIGN_TIMEOUT_S: Final = 120.0
 _DRAFT_NAME: Final = identity.STORE_NAME + ".new"
-_MARK_NAME: Final = "init.started"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +63,35 @@ class EnrolRequest:
         }  # fmt: skip
 
 
-def initialise(config: Config) -> EnrolRequest:
+Before = Callable[[PublicKey], Predecessor]
+"""Tells the log that this one succeeds, once the new key is there. May be asked again after a crash, and then has to
+tell the same."""
+
+
+def initialise(config: Config, before: Before | None = None) -> EnrolRequest:
     """Make the device's state and return what its enrolment needs; also written to ``enrol-request.json`` there.
 
+    Args:
+        before: tells the predecessor of an epoch after the first; called with the new public key, which is durable.
+
     Raises:
-        UsageError: ``state_exists``, ``pack_unreadable``, ``token_exists``, and the token's.
+        UsageError: ``state_exists``, ``store_lost``, ``predecessor_missing``, ``predecessor_differs``,
+            ``pack_unreadable``, ``token_exists``, and the token's.
         EvidenceError: the provisioning pack does not hold (:meth:`edgeseal.pack.Pack.verify`).
         Unavailable: token or disk.
     """
     state = config.state_dir
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    identity.make_folder(state)
     if (state / identity.STORE_NAME).exists():
         raise UsageError(
             "state_exists", f"{state} holds a device log already", "run it, or choose another state_dir for a new epoch"
+        )
+    identity.refuse_lost(state)
+    if config.epoch > 1 and before is None:
+        raise UsageError(
+            "predecessor_missing",
+            f"epoch {config.epoch} comes after a log that its genesis has to name",
+            "edgeseal-agent rotate, or edgeseal-agent init --successor FILE with what edgeseal-agent lost wrote",
         )
     pack = read_pack(config.provisioning)
     with identity.exclusive(state):
@@ -80,7 +99,8 @@ def initialise(config: Config) -> EnrolRequest:
             _begin(config, pack)
         store = Store.open(state / _DRAFT_NAME)
         signer = identity.open_signer(config.key, identity.Identity.of(store.meta()).key)
-        _write_log(config, store, pack, signer)
+        predecessor = None if before is None else before(signer.public_key)
+        _write_log(config, store, pack, signer, predecessor)
         request = _request(config, store)
         _finish(state, request)
     return request
@@ -126,7 +146,7 @@ def _begin(config: Config, pack: Pack) -> None:
     away.
     """
     state, key = config.state_dir, config.key
-    mark = state / _MARK_NAME
+    mark = state / identity.MARK_NAME
     if mark.exists():
         for path in state.glob(_DRAFT_NAME + "*"):
             path.unlink()
@@ -163,16 +183,22 @@ def _begin(config: Config, pack: Pack) -> None:
     # Durable: key, secret and an empty log of that key; a restart goes on with writing and signing it.
 
 
-def _write_log(config: Config, store: Store, pack: Pack, signer: Signer) -> None:
+def _write_log(
+    config: Config, store: Store, pack: Pack, signer: Signer, predecessor: Predecessor | None
+) -> None:
     """Append what is missing of genesis and key.bound, and sign the head of size 2: the key's first signature."""
+    if predecessor is not None:
+        predecessor.check_successor(config.name, config.epoch)
+    store.settle()
     size = recovery.check(store)
+    _note_predecessor(store, size, predecessor)
     sealer = Sealer(store, signer)
     journal = Journal(
         store, boot=1, clock=DeviceClock(config.clock), policy=SealPolicy(2, 3_600_000), on_head=sealer.offer
     )
     try:
         sealer.start(journal)
-        for kind, fields in _first_records(config, pack, signer)[size:]:
+        for kind, fields in _first_records(config, pack, signer, predecessor)[size:]:
             journal.append(kind, fields)
             # Durable, perhaps under a head payload too; a restart appends what is missing and signs that payload.
         sealer.wait_for(2, SIGN_TIMEOUT_S)
@@ -183,10 +209,29 @@ def _write_log(config: Config, store: Store, pack: Pack, signer: Signer) -> None
         raise sealer.failure
 
 
-def _first_records(config: Config, pack: Pack, signer: Signer) -> list[tuple[str, dict[str, Any]]]:
+def _note_predecessor(store: Store, size: int, predecessor: Predecessor | None) -> None:
+    """Keep what was lost for the first run to record; a genesis that is there already has to name the same log."""
+    if size:
+        with closing(store.reader()) as connection:
+            (body,) = connection.execute("SELECT body FROM records WHERE seq = 0").fetchone()
+        named = None if predecessor is None else predecessor.named()
+        if decode_body("genesis", body)["prev"] != named:
+            raise UsageError(
+                "predecessor_differs", "an earlier init wrote a genesis that names another predecessor",
+                "give the same --successor again",
+            )  # fmt: skip
+    elif predecessor is not None and predecessor.lost is not None:
+        with closing(store.connect()) as connection:
+            set_meta(connection, LOST, predecessor.lost)
+
+
+def _first_records(
+    config: Config, pack: Pack, signer: Signer, predecessor: Predecessor | None
+) -> list[tuple[str, dict[str, Any]]]:
     keyset, _ = pack.verify()
     genesis = {
-        "device": config.name, "epoch": config.epoch, "prev": None, "root": pack.root.kid, "home": pack.log,
+        "device": config.name, "epoch": config.epoch,
+        "prev": None if predecessor is None else predecessor.named(), "root": pack.root.kid, "home": pack.log,
         "fleet": pack.head,
     }  # fmt: skip
     bound = {"key": signer.public_key.point, "keyset": [keyset.version, sha256(pack.keyset).digest()]}
@@ -213,4 +258,4 @@ def _finish(state: Path, request: EnrolRequest) -> None:
     (state / _DRAFT_NAME).rename(state / identity.STORE_NAME)
     identity.sync_folder(state)
     # Durable: the device is initialised; a restart refuses to do it again.
-    (state / _MARK_NAME).unlink(missing_ok=True)
+    (state / identity.MARK_NAME).unlink(missing_ok=True)

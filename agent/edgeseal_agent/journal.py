@@ -18,20 +18,23 @@ from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from edgeseal import cbor, limits, record
-from edgeseal.errors import EdgesealError, InvariantBroken, Unavailable
+from edgeseal.errors import EdgesealError, InvariantBroken, Unavailable, UsageError
 from edgeseal.head import NO_HEAD, Anchored, DeviceHead, HeadClock, Seen
 from edgeseal.merkle import Frontier
 from edgeseal_agent.background import Follower
 from edgeseal_agent.batch import Batch
 from edgeseal_agent.clock import DeviceClock
 from edgeseal_agent.sealing import SealPolicy, is_urgent
-from edgeseal_agent.store import Store, split_hashes
+from edgeseal_agent.store import Store, split_hashes, store_error
 from edgeseal_agent.ticket import Also, Appended, Build, Callers, Fields, Ticket
 
 MAX_BATCH: Final = 2_048
 """Most records of one transaction."""
 MAX_PENDING: Final = 65_536
 """Submitted and not yet taken by the writer; beyond it ``submit`` blocks."""
+
+CLOSED: Final = "closed"
+"""The kind that ends a log (``docs/format.md`` 5)."""
 
 OnHead = Callable[[int, bytes], None]
 T = TypeVar("T")
@@ -76,6 +79,7 @@ class Journal:
         self._waiting = Callers(self._follower.hurry)
         self._failure: Exception | None = None
         self._closing = False
+        self._ended = False
         self._load()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
@@ -91,6 +95,8 @@ class Journal:
         self._anchored = None if row is None else Anchored(*row)
         last = self._connection.execute("SELECT size, root FROM heads ORDER BY size DESC LIMIT 1").fetchone()
         self._last_head: tuple[int, bytes] = NO_HEAD if last is None else (last[0], last[1])
+        final = self._connection.execute("SELECT kind FROM records ORDER BY seq DESC LIMIT 1").fetchone()
+        self._ended = final is not None and final[0] == CLOSED
         self._unsigned: int = self._connection.execute("SELECT count(*) FROM heads WHERE signed IS NULL").fetchone()[0]
         for header, body in self._connection.execute(
             "SELECT length(header), length(body) FROM records WHERE seq >= ?", (self._last_head[0],)
@@ -237,8 +243,13 @@ class Journal:
         self._acknowledge(batch, tickets)
 
     def _add(self, batch: Batch, ticket: Ticket[Any], belief: record.Clock, salt: bytes) -> None:
-        """Encode one record and add it to the batch; one that breaks the format fails alone and takes no position."""
+        """Encode one record and add it to the batch; one that breaks the format, or comes after
+        ``closed``, fails alone and takes no position.
+        """
         seq = self._frontier.size
+        if self._ended:
+            ticket.error = log_closed()
+            return
         try:
             fields = ticket.build(seq) if callable(ticket.build) else ticket.build
             assert fields is not None
@@ -255,6 +266,7 @@ class Journal:
             self._cut(batch)
         batch.add(seq, ticket.kind, made)
         self._frontier.add(made.leaf)
+        self._ended = ticket.kind == CLOSED
         self._policy.note(size, is_urgent(ticket.kind, fields), time.monotonic_ns())
         ticket.value = (seq, made.leaf)
         if ticket.also is not None:
@@ -308,7 +320,7 @@ class Journal:
 
     def _fail(self, error: Exception, tickets: list[Ticket[Any]], stopping: bool) -> None:
         """Stop for good: fail this batch and all that is still queued, until the journal is closed."""
-        cause = error if isinstance(error, EdgesealError) else _store_error(error)
+        cause = error if isinstance(error, EdgesealError) else store_error(error)
         self._failure = cause
         with self._waiting:
             for ticket in tickets:
@@ -323,22 +335,14 @@ class Journal:
                     self._waiting.notify_all()
 
 
+def log_closed() -> UsageError:
+    """Return the refusal of every record after ``closed``."""
+    return UsageError("log_closed", "this log was closed: no record may follow", "enrol a new epoch with a new key")
+
+
 def _refuse(ticket: Ticket[Any], cause: Exception) -> None:
     ticket.error = cause
     ticket.done = True
-
-
-def _store_error(error: Exception) -> EdgesealError:
-    """Return what a failure of the store means: a world that is down, or a defect of ours."""
-    if isinstance(error, sqlite3.OperationalError | OSError):
-        full = "full" in str(error) or getattr(error, "errno", None) == 28
-        code = "disk_full" if full else "store_failed"
-        return Unavailable(
-            code, f"the store could not be written: {error}", "free disk space or mend the disk, then start again"
-        )
-    if isinstance(error, sqlite3.Error):
-        return InvariantBroken("store_damaged", f"{type(error).__name__}: {error}")
-    return InvariantBroken("journal_defect", f"{type(error).__name__}: {error}")
 
 
 def _salts(count: int) -> Iterator[bytes]:

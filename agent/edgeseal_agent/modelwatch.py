@@ -21,16 +21,28 @@ from edgeseal_agent.journal import Journal
 
 logger = logging.getLogger(__name__)
 
-STOP: Final = "stop"
+STOP, SAFE_MODEL = "stop", "safe-model"
 WHAT: Final = "model.package"
 
 Marks = tuple[tuple[str, int, int, int, int], ...]
 
 
 class ModelWatch:
-    """Looks when asked; one thread at a time. ``active`` returns the active package's digest, None for none."""
+    """Looks when asked; one thread at a time. ``active`` returns the active package's digest, None for none;
+    ``fall_back`` activates the safe package and returns None, or why that cannot be.
 
-    def __init__(self, config: ModelConfig, journal: Journal, active: Callable[[], bytes | None]) -> None:
+    ``flagged`` is True while the active package's files are not what was activated.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        journal: Journal,
+        active: Callable[[], bytes | None],
+        fall_back: Callable[[], str | None] | None = None,
+    ) -> None:
+        self._fall_back = fall_back
+        self.flagged = False
         self._config = config
         self._journal = journal
         self._active = active
@@ -42,7 +54,7 @@ class ModelWatch:
         """Look once; record what is wrong, once for each state of the files.
 
         May read the whole package. Raises UsageError ``model_tampered`` after the record is durable where
-        ``model.on_tamper`` is ``stop``, and what the journal raises.
+        ``model.on_tamper`` is ``stop``, or ``safe-model`` and there is none; and what the journal raises.
         """
         digest = self._active()
         if digest is None:
@@ -52,13 +64,20 @@ class ModelWatch:
             return
         self._seen, self._hash_at_s = (digest, marks), now_s + self._config.rehash_s
         wrong = self._judge(digest)
+        self.flagged = wrong is not None
         if wrong is None or self._told == self._seen:
             return
         self._told = self._seen
         logger.warning("the model's files changed: %s", wrong)
         self._journal.append("tamper", {"what": WHAT, "detail": f"{digest.hex()}: {wrong}"[:400]})
         # Durable: the finding; a restart looks at the files again before it uses them.
-        if self._config.on_tamper == STOP:
+        if self._config.on_tamper == SAFE_MODEL and self._fall_back is not None:
+            unsafe = self._fall_back()
+            if unsafe is None:
+                self.flagged = False
+                return
+            wrong = f"{wrong}; nor can the safe model be used: {unsafe}"
+        if self._config.on_tamper in (STOP, SAFE_MODEL):
             raise UsageError(
                 "model_tampered", f"{digest.hex()}: {wrong}", "find out who wrote there; then activate anew"
             )

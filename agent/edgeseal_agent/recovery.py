@@ -9,9 +9,10 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 
-from edgeseal.errors import InvariantBroken, UsageError
+from edgeseal.errors import InvariantBroken
 from edgeseal.merkle import Frontier, leaf_hash
-from edgeseal_agent.store import Store, set_meta, split_hashes
+from edgeseal_agent.journal import CLOSED, log_closed
+from edgeseal_agent.store import Store, set_meta, split_hashes, store_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +28,13 @@ def check(store: Store) -> int:
     """Return the log's size once the tail of the store is shown to be whole.
 
     Raises:
-        InvariantBroken: ``store_damaged``, with what does not fit.
+        InvariantBroken: ``store_damaged``, with what does not fit. Unavailable: the disk.
     """
     try:
         with closing(store.reader()) as connection:
             return _check(connection)
-    except sqlite3.DatabaseError as error:
-        raise InvariantBroken("store_damaged", f"{store.path}: {error}", "keep the file: it is evidence") from error
+    except sqlite3.Error as error:
+        raise store_error(error) from error
 
 
 def _check(connection: sqlite3.Connection) -> int:
@@ -62,18 +63,21 @@ def begin(store: Store) -> Start:
     A crash after this leaves a boot number unused, which is allowed: they rise, they need not be dense.
 
     Raises:
-        UsageError: ``log_closed`` when the log was ended. InvariantBroken: as :func:`check`.
+        UsageError: ``log_closed`` when the log was ended. InvariantBroken: as :func:`check`. Unavailable: the disk.
     """
+    store.settle()
+    # Durable: everything that is read from here on, whatever became of an earlier process's syncs.
     size = check(store)
-    with closing(store.connect()) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        last = connection.execute("SELECT kind FROM records ORDER BY seq DESC LIMIT 1").fetchone()
-        (boot,) = connection.execute("SELECT value FROM meta WHERE key = 'boot'").fetchone()
-        if last is not None and last[0] == "closed":
-            connection.execute("ROLLBACK")
-            raise UsageError(
-                "log_closed", "this log was closed: no record may follow", "enrol a new epoch with a new key"
-            )
-        set_meta(connection, "boot", boot + 1)
-        connection.execute("COMMIT")
+    try:
+        with closing(store.connect()) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            last = connection.execute("SELECT kind FROM records ORDER BY seq DESC LIMIT 1").fetchone()
+            (boot,) = connection.execute("SELECT value FROM meta WHERE key = 'boot'").fetchone()
+            if last is not None and last[0] == CLOSED:
+                connection.execute("ROLLBACK")
+                raise log_closed()
+            set_meta(connection, "boot", boot + 1)
+            connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise store_error(error) from error
     return Start(boot + 1, last is not None and last[0] in ("shutdown", "key.bound"), size)

@@ -6,12 +6,13 @@ thread writes; everybody else reads through connections of their own, which may 
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from edgeseal.errors import InvariantBroken, Unavailable, UsageError
+from edgeseal.errors import EdgesealError, InvariantBroken, Unavailable, UsageError
 
 SCHEMA_VERSION: Final = 3
 BUSY_MS: Final = 10_000
@@ -118,6 +119,7 @@ class Store:
 
         Raises:
             UsageError: ``state_missing`` when there is none, ``schema_unknown`` when another version wrote it.
+            Unavailable: ``store_failed``, ``store_read_only``: the disk.
             InvariantBroken: ``store_damaged`` when SQLite cannot read it.
         """
         if not path.exists():
@@ -130,8 +132,8 @@ class Store:
         store = cls(path, factory)
         try:
             version = store.meta().get("schema")
-        except sqlite3.DatabaseError as error:
-            raise InvariantBroken("store_damaged", f"{path}: {error}", "keep the file: it is evidence") from error
+        except sqlite3.Error as error:
+            raise store_error(error) from error
         if version != SCHEMA_VERSION:
             raise UsageError("schema_unknown", f"{path} has schema {version}, this program knows {SCHEMA_VERSION}")
         return store
@@ -150,6 +152,21 @@ class Store:
         connection = sqlite3.connect(self.path, isolation_level=None, timeout=BUSY_MS / 1000, check_same_thread=False)
         connection.execute("PRAGMA query_only=1")
         return connection
+
+    def settle(self) -> None:
+        """Write everything the file shows to its place once more, and sync it. Durable when it returns.
+
+        A sync that failed under an earlier process is told once; after that its pages pass for clean, are shown to
+        every reader, and would go with the power. So a start builds on nothing that it has not written itself.
+
+        Raises:
+            Unavailable: ``disk_full``, ``store_failed``, ``store_read_only``. InvariantBroken: ``store_damaged``.
+        """
+        try:
+            with closing(self.connect()) as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.Error as error:
+            raise store_error(error) from error
 
     def meta(self) -> dict[str, Any]:
         """Return all facts in the table ``meta``."""
@@ -171,6 +188,24 @@ class Store:
         """Return the size of the store with its write-ahead log, in bytes."""
         wal = self.path.with_name(self.path.name + "-wal")
         return sum(path.stat().st_size for path in (self.path, wal) if path.exists())
+
+
+def store_error(error: Exception) -> EdgesealError:
+    """Return what a failure of the store means: a world that is down, or a defect of ours."""
+    if isinstance(error, sqlite3.OperationalError | OSError):
+        read_only = "readonly" in str(error) or getattr(error, "errno", None) == errno.EROFS
+        if read_only:
+            return Unavailable(
+                "store_read_only", f"the store could not be written: {error}", "mount its file system for writing"
+            )
+        full = "full" in str(error) or getattr(error, "errno", None) == errno.ENOSPC
+        code = "disk_full" if full else "store_failed"
+        return Unavailable(
+            code, f"the store could not be written: {error}", "free disk space or mend the disk, then start again"
+        )
+    if isinstance(error, sqlite3.Error):
+        return InvariantBroken("store_damaged", f"{type(error).__name__}: {error}", "keep the file: it is evidence")
+    return InvariantBroken("journal_defect", f"{type(error).__name__}: {error}")
 
 
 def set_meta(connection: sqlite3.Connection, key: str, value: bytes | str | int) -> None:

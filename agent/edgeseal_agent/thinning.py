@@ -8,7 +8,7 @@ What lies in the window of an incident is left alone, and so is every kind that 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,13 +18,18 @@ from edgeseal.record import Header
 from edgeseal_agent import incidents, outbox
 from edgeseal_agent.disk import DiskGuard
 from edgeseal_agent.journal import Journal
+from edgeseal_agent.retention import is_old
 from edgeseal_agent.store import Store
 
-CLASSES: Final = (("heartbeat", "state"), ("inference",))
+CLASSES: Final[Sequence[Sequence[str]]] = (("heartbeat", "state"), ("inference",))
 """The lowest class, in the order in which the quota may take it, oldest first, receipt or not: what a device says in
 bulk of its own working. Nothing else goes for want of space, and this only where ``when_full: thin`` says so."""
-ERASABLE: Final = ("heartbeat", "state", "inference", "decision.intent", "decision.outcome")
-"""What retention may take, after a final receipt. No verdict: a denial is one; no command, model, tamper, incident."""
+ERASABLE: Final[Mapping[str, Sequence[str]]] = {
+    "telemetry": ("heartbeat", "state"), "inference": ("inference",),
+    "decision": ("decision.intent", "decision.outcome"),
+}  # fmt: skip
+"""What retention may take, by class, after a final receipt. No verdict: a denial is one; no command, model, tamper,
+incident."""
 MAX_PLAN: Final = 4_096
 """Positions of one plan, so that its transaction is short."""
 DAY_MS: Final = 86_400_000
@@ -56,10 +61,12 @@ class Thinning:
     """Takes one step at a time, called now and then by one thread; the journal's writer does the writing.
 
     Args:
-        days: age in days from which retention takes bodies that a final receipt covers; 0: never.
+        days: age in days by class, from which retention takes bodies that a final receipt covers; 0: never.
     """
 
-    def __init__(self, store: Store, journal: Journal, guard: DiskGuard, wall_ms: Callable[[], int], days: int) -> None:
+    def __init__(
+        self, store: Store, journal: Journal, guard: DiskGuard, wall_ms: Callable[[], int], days: Mapping[str, int]
+    ) -> None:
         self._store = store
         self._journal = journal
         self._guard = guard
@@ -95,9 +102,11 @@ class Thinning:
             for kinds in CLASSES:
                 if ranges := self._find(connection, kinds, sealed):
                     return THINNED, ranges
-        if self._days:
-            before = self._wall_ms() - self._days * DAY_MS
-            return TOMBSTONE, self._find(connection, ERASABLE, outbox.final(connection), before)
+        for name, kinds in ERASABLE.items():
+            if days := self._days[name]:
+                before = self._wall_ms() - days * DAY_MS
+                if ranges := self._find(connection, kinds, outbox.final(connection), before):
+                    return TOMBSTONE, ranges
         return THINNED, []
 
     def _find(
@@ -115,8 +124,8 @@ class Thinning:
         for seq, header in rows:
             if count == MAX_PLAN:
                 break
-            if before_ms is not None and not 0 < Header.decode(header).t < before_ms:
-                break  # the clock of a record that has none says nothing about its age: it stays, and what follows it
+            if before_ms is not None and not is_old(Header.decode(header), before_ms):
+                continue
             if any(start <= seq < stop for start, stop in held):
                 continue
             if ranges and ranges[-1][1] == seq:

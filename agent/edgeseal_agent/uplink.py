@@ -23,7 +23,6 @@ from edgeseal.messages import Chunk, CommandMessage, Fetch, Hello, KeysetMessage
 from edgeseal_agent import outbox
 from edgeseal_agent.authority import ProofMissing
 from edgeseal_agent.beliefs import Beliefs
-from edgeseal_agent.commands import Commands
 from edgeseal_agent.config import UplinkConfig
 from edgeseal_agent.identity import Identity
 from edgeseal_agent.journal import Journal
@@ -57,6 +56,34 @@ class Link(Protocol):
         """Send one message, at least once. Raises Unavailable when it is not ready or too much is under way."""
 
 
+class Receiver(Protocol):
+    """Who is told of a link: that it is up, what came, and that it gave up."""
+
+    def connected(self) -> None:
+        """The link is up and subscribed."""
+
+    def received(self, topic: str, payload: bytes, ack: Callable[[], None]) -> None:
+        """A message came; ``ack`` is called once it is dealt with."""
+
+    def failed(self, error: BaseException) -> None:
+        """The link gave up for good."""
+
+
+class Orders(Protocol):
+    """Who is handed commands and keysets, by the uplink's thread; ``position`` is that of the last command taken."""
+
+    position: int | None
+
+    def receive(self, message: CommandMessage) -> None:
+        """Judge one command."""
+
+    def take_keyset(self, message: KeysetMessage) -> None:
+        """Judge one keyset."""
+
+    def tick(self) -> None:
+        """Called now and then."""
+
+
 class Uplink:
     """The device's side of the protocol of ``docs/format.md`` section 11."""
 
@@ -75,7 +102,7 @@ class Uplink:
         self._chunks: queue.SimpleQueue[Chunk | None] = queue.SimpleQueue()
         self._wanted: tuple[bytes, int] | None = None
         self._link: Link | None = None
-        self._commands: Commands | None = None
+        self._commands: Orders | None = None
         self._hello_at_s = 0.0
         self._hello_due = False
         self._changed = threading.Condition()
@@ -87,7 +114,7 @@ class Uplink:
         self.last_receipt_s: float | None = None
         self.failure: Exception | None = None
 
-    def start(self, link: Link, commands: Commands) -> None:
+    def start(self, link: Link, commands: Orders) -> None:
         """Begin to send, as soon as the link says that it is connected."""
         self._link, self._commands = link, commands
         self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)

@@ -53,7 +53,7 @@ def write_package(files: Mapping[str, bytes], folder: Path) -> bytes:
     if folder.exists():
         raise UsageError("package_exists", f"{folder} exists", "choose another folder or remove this one")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        _make(folder.parent)
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
             for name, content in files.items():
@@ -69,6 +69,14 @@ def write_package(files: Mapping[str, bytes], folder: Path) -> bytes:
     except OSError as error:
         raise Unavailable("package_unwritable", f"{error.filename or folder}: {error.strerror}") from error
     return digest
+
+
+def _make(folder: Path) -> None:
+    """Make a folder and those above it that are missing, their names durable too."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in missing:
+        _sync(place.parent)
 
 
 def _walk(folder: Path, depth: int = 1) -> Iterator[Path]:

@@ -148,6 +148,18 @@ def generate_key(key: TokenKey) -> None:
     _thread.run(lambda: _generate(key))
 
 
+def destroy_key(key: TokenKey) -> None:
+    """Destroy both halves of the key in its token, and, for SoftHSM, in the copy of its store. Idempotent.
+
+    Durable when it returns, as far as the token is; what it is worth against whoever reads the medium is the token's
+    affair. Raises what ``Pkcs11Signer`` raises, but for ``token_key_unknown``.
+    """
+    _thread.run(lambda: _destroy(key))
+    config = dict(key.environment).get(softhsm.CONFIG_VARIABLE)
+    if config is not None:
+        softhsm.seal_copy(Path(config))
+
+
 def provision_softhsm(
     directory: Path, module: str, token_label: str, key_label: str, pins: tuple[str, str]
 ) -> TokenKey:
@@ -337,6 +349,19 @@ def _generate(key: TokenKey) -> None:
     except pkcs11.PKCS11Error as error:
         _close_all(key.module)
         raise _explained(key, error) from error
+
+
+def _destroy(key: TokenKey) -> None:
+    try:
+        session = _session(key)
+        with session.token.open(rw=True) as writing:
+            for kind in (ObjectClass.PRIVATE_KEY, ObjectClass.PUBLIC_KEY):
+                for found in list(writing.get_objects({Attribute.LABEL: key.key_label, Attribute.CLASS: kind})):
+                    found.destroy()
+    except pkcs11.PKCS11Error as error:
+        raise _explained(key, error) from error
+    finally:
+        _close_all(key.module)
 
 
 def _init_token(key: TokenKey, config: Path, so_pin: bytes, user_pin: bytes) -> None:

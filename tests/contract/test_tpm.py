@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -258,24 +259,34 @@ def hold_second_session(key: TokenKey) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def sign_beside_a_second_session(key: TokenKey, count: int) -> None:
+TOLD_EVERY = 5_000
+
+
+def sign_beside_a_second_session(key: TokenKey, count: int, capsys: pytest.CaptureFixture[str]) -> None:
+    begun = time.monotonic()
     with hold_second_session(key) as holder:
         try:
             assert holder.stdout is not None and holder.stdout.readline() == "open\n"
             signer = Pkcs11Signer(key)
             for number in range(count):
                 signer.sign(number.to_bytes(4, "big"))  # the signer checks each signature itself
+                if number % TOLD_EVERY == TOLD_EVERY - 1:
+                    with capsys.disabled():
+                        seconds = time.monotonic() - begun
+                        print(f"\n{number + 1} of {count} signatures, {seconds:.0f} s", end="", flush=True)
             holder.communicate("\n", timeout=120)
             assert holder.returncode == 0
         finally:
             holder.kill()
 
 
-def test_signatures_beside_a_second_session(tpm_key: TokenKey) -> None:
-    sign_beside_a_second_session(tpm_key, 60)
+def test_signatures_beside_a_second_session(tpm_key: TokenKey, capsys: pytest.CaptureFixture[str]) -> None:
+    sign_beside_a_second_session(tpm_key, 60, capsys)
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(3600)
-def test_seventy_thousand_signatures_beside_a_second_session(tpm_key: TokenKey) -> None:
-    sign_beside_a_second_session(tpm_key, 70_000)
+@pytest.mark.timeout(7200)
+def test_seventy_thousand_signatures_beside_a_second_session(
+    tpm_key: TokenKey, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sign_beside_a_second_session(tpm_key, 70_000, capsys)

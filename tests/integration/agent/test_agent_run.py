@@ -215,7 +215,8 @@ def test_run_makes_no_state_and_init_no_second_one(rig: AgentRig, tmp_path: Path
     assert "state_missing" in fresh.run("run", code=1)
     assert not (fresh.folder / "state" / "journal.db").exists()
     os.rename(rig.folder / "state" / "journal.db", rig.folder / "gone.db")
-    assert "state_missing" in rig.run("run", code=1) and "state_missing" in rig.run("status", code=1)
+    for command in ("run", "status", "init"):
+        assert "store_lost" in rig.run(command, code=1), "a history is never begun anew silently"
 
 
 def test_a_pack_of_another_root_is_refused(tmp_path: Path) -> None:

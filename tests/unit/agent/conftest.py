@@ -51,6 +51,7 @@ class Bench:
     factory: type[Any] | None = None
     head_every: int = 64
     head_max_ms: int = 50
+    clock: str = "rtc"
 
     def __post_init__(self) -> None:
         pack = Pack.decode(make_pack(self.fleet.world))
@@ -89,7 +90,7 @@ class Bench:
         store = Store(self.path, self.factory) if self.factory else self.store
         self.sealer = Sealer(store, self.signer)
         self.journal = Journal(
-            store, boot=boot, clock=DeviceClock("none"), policy=SealPolicy(self.head_every, self.head_max_ms),
+            store, boot=boot, clock=DeviceClock(self.clock), policy=SealPolicy(self.head_every, self.head_max_ms),
             on_head=self.sealer.offer,
         )  # fmt: skip
         self.sealer.start(self.journal)

@@ -97,3 +97,31 @@ def test_stop_ends_the_run_once_it_is_on_record(bench: Bench, installed: Path) -
     with pytest.raises(UsageError, match="model_tampered"):
         watch.look(1.0)
     assert len(tampers(bench)) == 1
+
+
+def test_a_flag_stands_while_the_files_are_not_those_activated(bench: Bench, installed: Path) -> None:
+    watch = watching(bench, installed)
+    watch.look(0.0)
+    before = watch.flagged
+    more = installed / "more.txt"
+    more.write_text("not of this package")
+    watch.look(1.0)
+    during = watch.flagged
+    more.unlink()
+    watch.look(2.0)
+    assert (before, during, watch.flagged) == (False, True, False)
+
+
+@pytest.mark.parametrize("reason", [None, "it does not load"])
+def test_the_safe_model_takes_over_or_the_run_ends(bench: Bench, installed: Path, reason: str | None) -> None:
+    watch = watching(bench, installed, on_tamper="safe-model")
+    watch._fall_back = lambda: reason
+    watch.look(0.0)
+    (installed / "more.txt").write_text("not of this package")
+    if reason is None:
+        watch.look(1.0)
+        assert not watch.flagged
+    else:
+        with pytest.raises(UsageError, match=f"model_tampered.*{reason}"):
+            watch.look(1.0)
+    assert len(tampers(bench)) == 1

@@ -13,11 +13,12 @@ from edgeseal import segment
 from edgeseal.errors import Unavailable, UsageError
 from edgeseal.record import NEVER_DROPPED, decode_body
 from edgeseal_agent import config, incidents, outbox, recovery
+from edgeseal_agent.clock import DeviceClock
 from edgeseal_agent.disk import MB, DiskGuard
 from edgeseal_agent.sending import SendState
 from edgeseal_agent.thinning import CLASSES, ERASABLE, MAX_PLAN, Thinning, stripped
 
-from .conftest import Bench
+from .conftest import Bench, MakeBench
 from .test_housekeeping import storage
 
 DAY_MS = 86_400_000
@@ -39,10 +40,11 @@ class Full(DiskGuard):
         return self.full
 
 
-def thinning(bench: Bench, days: int = 0, now_ms: int | None = None, full: bool = True) -> Thinning:
+def thinning(bench: Bench, days: int = 0, now_ms: int | None = None, full: bool = True, **classes: int) -> Thinning:
     guard = Full(bench.store, storage(when_full="thin"))
     guard.full = full
-    return Thinning(bench.store, bench.journal, guard, lambda: now_ms or time.time_ns() // 1_000_000, days)
+    by_class = dict.fromkeys(ERASABLE, days) | classes
+    return Thinning(bench.store, bench.journal, guard, lambda: now_ms or time.time_ns() // 1_000_000, by_class)
 
 
 def fill(bench: Bench) -> dict[str, list[int]]:
@@ -133,9 +135,43 @@ def test_retention_waits_for_age_and_receipt(bench: Bench) -> None:
     acknowledge(bench)
     assert thinning(bench, 184, now + 100 * DAY_MS, full=False).step() is None, "too young"
     erasing = thinning(bench, 184, late, full=False)
-    assert run(bench, erasing, 2) == ["planned", "stripped"]
+    assert run(bench, erasing) == ["planned", "stripped"] * 2
     assert without_body(bench) == sorted(at["heartbeat"] + at["inference"])
-    assert [body["reason"] for body in said(bench, "tombstone")] == ["retention"]
+    assert [body["reason"] for body in said(bench, "tombstone")] == ["retention"] * 2
+    assert recovery.check(bench.store) == bench.journal.size, "headers stay"
+
+
+def test_each_class_has_its_own_retention(bench: Bench) -> None:
+    at = fill(bench)
+    acknowledge(bench)
+    late = time.time_ns() // 1_000_000 + 300 * DAY_MS
+    run(bench, thinning(bench, 0, late, full=False, telemetry=184, inference=301))
+    assert without_body(bench) == at["heartbeat"]
+    run(bench, thinning(bench, 0, late, full=False, inference=299))
+    assert without_body(bench) == sorted(at["heartbeat"] + at["inference"])
+
+
+def test_a_legal_hold_beats_retention(bench: Bench, tmp_path: Path) -> None:
+    fill(bench)
+    acknowledge(bench)
+    incidents.ask(tmp_path, incidents.Request(incidents.new_id(), "open", 1 << 40, "legal hold, case 12"))
+    incidents.take_up(tmp_path, bench.store, bench.journal)
+    late = time.time_ns() // 1_000_000 + 3_000 * DAY_MS
+    assert run(bench, thinning(bench, 184, late, full=False)) == []
+    assert without_body(bench) == []
+
+
+@pytest.mark.parametrize(("clock", "wall_ms", "goes"), [("rtc", 1_760_000_000_000, True), ("none", 1_000, False)])
+def test_a_clock_that_was_not_set_erases_nothing(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch, clock: str, wall_ms: int, goes: bool
+) -> None:
+    """A record of 1970 is not fifty years old."""
+    monkeypatch.setattr(DeviceClock, "wall_ms", lambda self: wall_ms)
+    bench = make_bench(clock=clock)
+    at = fill(bench)
+    acknowledge(bench)
+    run(bench, thinning(bench, 184, 1_800_000_000_000, full=False))
+    assert without_body(bench) == (sorted(at["heartbeat"] + at["inference"]) if goes else [])
 
 
 def test_an_incident_holds_its_window(bench: Bench, tmp_path: Path) -> None:
@@ -249,7 +285,7 @@ def test_no_receipt_is_waited_for_that_cannot_come() -> None:
 
 
 def test_protected_kinds_are_in_no_class() -> None:
-    taken = {kind for kinds in CLASSES for kind in kinds} | set(ERASABLE)
+    taken = {kind for kinds in (*CLASSES, *ERASABLE.values()) for kind in kinds}
     assert not taken & NEVER_DROPPED
     kept = {"decision.verdict", "tamper", "incident", "thinned", "tombstone", "closed", "fault", "gap", "attest"}
     assert not taken & kept
@@ -264,9 +300,12 @@ def test_the_retention_floor_is_half_a_year(tmp_path: Path) -> None:
     for days in (0, 184, 1000):
         file.write_text(text % days)
         assert config.load(file).storage.body_retention_days == days
-    file.write_text(text % 183)
-    with pytest.raises(UsageError, match="at least 184"):
-        config.load(file)
+    for low in (text % 183, text.replace("%d", "0, class_retention_days: {decision: 183}")):
+        file.write_text(low)
+        with pytest.raises(UsageError, match="at least 184"):
+            config.load(file)
+    file.write_text(text.replace("%d", "200, class_retention_days: {inference: 400, decision: 0}"))
+    assert config.load(file).storage.retention_of() == {"telemetry": 200, "inference": 400, "decision": 0}
 
 
 def test_the_guard_asks_for_room_before_it_stops(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

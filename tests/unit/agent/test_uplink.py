@@ -222,12 +222,16 @@ def test_a_confirmed_anchor_is_not_taken_for_final(agent: Agent) -> None:
     agent.start()
     size = load(agent.bench, 5)
     assert agent.uplink.flush(size, 60)
-    agent.link.push(*fleet.anchored(agent.log, final=False))
+    with agent.link.lock:
+        anchored = fleet.anchored(agent.log, final=False)
+    agent.link.push(*anchored)
     wait(lambda: agent.uplink.counts["receipts_confirmed"] == 1)
     assert final_size(agent) == 0, "nothing below it may be deleted"
     load(agent.bench, 1)
     assert newest_head(agent).anchored is None
-    agent.link.push(*fleet.anchored(agent.log))
+    with agent.link.lock:
+        anchored = fleet.anchored(agent.log)
+    agent.link.push(*anchored)
     wait(lambda: agent.uplink.counts["receipts_final"] == 1)
     assert final_size(agent) >= size
 
@@ -276,7 +280,9 @@ def test_an_anchor_it_was_told_of_stands_in_the_next_head(agent: Agent) -> None:
     fleet.enrol(agent.bench.request)
     agent.start()
     assert agent.uplink.flush(load(agent.bench, 5), 60)
-    agent.link.push(*fleet.anchored(agent.log))
+    with agent.link.lock:
+        anchored = fleet.anchored(agent.log)
+    agent.link.push(*anchored)
     wait(lambda: agent.uplink.counts["receipts_final"] == 1)
     load(agent.bench, 1)
     head = newest_head(agent)
