@@ -257,6 +257,22 @@ def test_a_rotation_waits_for_a_veto(site: Site, run: Run) -> None:
     assert (after["role"], after["status"]) == ("approver", "active")
 
 
+def test_a_key_elsewhere_agrees_to_a_rotation(site: Site, run: Run, tmp_path: Path) -> None:
+    challenge, proof = tmp_path / "challenge.json", tmp_path / "proof.json"
+    kid = PublicKey.decode(site.gateway_key.read_bytes()).kid.hex()
+    fresh = held(site, run, "next-gateway")
+    asked = run("identity", "challenge", "--rotate", kid, "--held", "next-gateway", "--out", challenge)
+    assert (asked["old_kid"], asked["new_kid"]) == (kid, fresh)
+    words = ["--config", str(site.gateway_config), "--challenge", str(challenge), "--out", str(proof)]
+    assert gateway_cli.main(["possession", *words, "--json"]) == 0
+    shown = run("identity", "rotate", "--old-proof", proof, "--new-held", "next-gateway", "--dry-run")
+    assert shown["calls"][0]["gas"] > 50_000
+    wrong = run("identity", "rotate", "--old-held", "next-gateway", "--new-proof", proof, "--dry-run", code=1)
+    assert wrong["code"] == "proof_differs"
+    wanted = ("--role", "gateway", "--key", site.gateway_key)
+    assert run("identity", "register", *wanted, "--proof", proof, "--dry-run", code=1)["code"] == "key_exists"
+
+
 def test_a_head_is_challenged(site: Site, run: Run, tmp_path: Path) -> None:
     network, signer = site.network(), None
     from edgeseal import cose
@@ -308,6 +324,28 @@ def test_the_gateways_key_is_replaced_however_often_it_stops(
     before = site.sent()
     assert run(*words)["old_kid"] == old.kid.hex()
     assert site.sent() == before, "all done: nothing is sent"
+
+
+@pytest.mark.parametrize("where", ["send_raw", "receipt"])
+def test_a_stopped_transaction_is_sent_as_it_was(
+    site: Site, run: Run, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    key, path = Key(0x570 + len(where)), site.home / f"{where}.cbor"
+    path.write_bytes(key.public.encode())
+    before = site.sent()
+    with monkeypatch.context() as stopped:
+        stopped.setattr(EvmClient, where, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            site.registry().register(key.public, "auditor", bytes(32))
+    kept = json.loads((site.home / "pending-transaction.json").read_text())
+    assert site.sent() == before + (where == "receipt")
+    run("identity", "list", "--registry")
+    assert (site.home / "pending-transaction.json").exists(), "who only looks sends nothing"
+    run("identity", "suspend", "--kid", key.kid.hex())
+    assert site.sent() == before + 2, "it was finished first, and once"
+    receipt = EvmClient(site.chain.url).receipt(bytes.fromhex(kept["hash"]))
+    assert receipt is not None and receipt.ok
+    assert not (site.home / "pending-transaction.json").exists()
 
 
 def test_another_account_is_told_whose_tenant_it_is(site: Site, run: Run) -> None:

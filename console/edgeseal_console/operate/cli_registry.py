@@ -119,11 +119,14 @@ def _evidence(args: argparse.Namespace) -> bytes:
 
 
 def registry_of(args: argparse.Namespace) -> tuple[homes.Home, Registry]:
-    """Return home and registry; with ``--dry-run`` one that sends nothing. Raises UsageError, Unavailable."""
+    """Return home and registry; one that sends nothing with ``--dry-run``, and for actions that have no such option.
+
+    Raises UsageError, Unavailable.
+    """
     from edgeseal_console.operate.registry import Registry
 
     home = homes.load(args.home)
-    return home, Registry(home, home.network(), say, dry_run=getattr(args, "dry_run", False))
+    return home, Registry(home, home.network(), say, dry_run=getattr(args, "dry_run", True))
 
 
 def told(args: argparse.Namespace, registry: Registry, fields: dict[str, Any], line: str, changes: str) -> int:
