@@ -22,6 +22,7 @@ from edgeseal.errors import EdgesealError, Unavailable, UsageError
 from edgeseal_gateway import enforcement, manual, sdnotify
 from edgeseal_gateway.board import Board
 from edgeseal_gateway.chain.lease import RENEW_S, Lease
+from edgeseal_gateway.chain.stateproofs import StateProofs
 from edgeseal_gateway.chainstage import ChainStage
 from edgeseal_gateway.config import Config
 from edgeseal_gateway.courier import Courier
@@ -89,6 +90,7 @@ class Gateway:
         self.lease = Lease(self.database, _boottime, now_ms, _boot(), alone_here=True)
         self._sequencer = Sequencer(self.database, self._signer, log, policy, time.monotonic, self.lease)
         self._index = IndexChild(config.path)
+        self._proofs = StateProofs(self._profile, self.database)
         self.chain = ChainStage(
             config, self.database, self._signer, self.lease, self.board, self.figures, self._courier.wake, now_ms
         )
@@ -102,7 +104,7 @@ class Gateway:
         self.server = Server(config.api, parts)
         steps: dict[str, Callable[[], float]] = {
             "lease": self._hold, "messages": self._messages, "sending": self._sending, "sequencer": self._sequence,
-            "chain": self.chain.step, "index": self._index.step,
+            "chain": self.chain.step, "proofs": self._proofs.step, "index": self._index.step,
         }  # fmt: skip
         self._stages = [Stage(name, step, self.board, self.fate) for name, step in steps.items()]
 

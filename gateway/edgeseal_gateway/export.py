@@ -15,7 +15,7 @@ from edgeseal import cbor
 from edgeseal.errors import UsageError
 from edgeseal.merkle import inclusion_path_from
 from edgeseal.network import NetworkProfile
-from edgeseal_gateway.store import anchors, devicelog, devices, fleetlog, keysets, refusals, subjects
+from edgeseal_gateway.store import anchors, devicelog, devices, fleetlog, keysets, refusals, statekeep, subjects
 from edgeseal_gateway.store.devices import Device
 
 MAX_LIMIT: Final = 4_096
@@ -138,7 +138,11 @@ def index(connection: sqlite3.Connection, profile: NetworkProfile) -> dict[str, 
             }
             for device in devices.every(connection)
         ],
-        "anchors": [anchor_summary(connection, profile, one) for one in finals],
+        "anchors": [
+            anchor_summary(connection, profile, one) | {"state": statekeep.standing(connection, one.block or b"")}
+            for one in finals
+        ],
+        "logged": [audience.hex() for audience in statekeep.logged_audiences(connection)],
         "snapshots": [
             {"pos": pos, "size": pos + 1, "anchored": any(one.size == pos + 1 for one in finals) and pos < anchored}
             for pos in subjects.snapshots(connection)

@@ -11,10 +11,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from edgeseal import cbor
-from edgeseal_gateway import export
+from edgeseal.stateevidence import MAX_STATE_SLOTS
+from edgeseal_gateway import export, stateexport
 from edgeseal_gateway.store import orders
 from edgeseal_gateway.web.parts import Parts, device_of
-from edgeseal_gateway.web.request import Call, cbor_answer, guarded, number, paging, sizes
+from edgeseal_gateway.web.request import Call, cbor_answer, guarded, number, paging, read_hex, sizes
 
 
 class Exports:
@@ -29,7 +30,8 @@ class Exports:
             "index": self.contents, "statements": self.statements, "receipts": self.receipts,
             "fleet-heads": self.fleet_heads, "consistency": self.consistency, "snapshots": self.snapshots,
             "records/{log}": self.records, "heads/{log}": self.heads, "anchors": self.anchors, "keys": self.keys,
-            "evidence": self.evidence,
+            "evidence": self.evidence, "accounts": self.accounts, "storage/{root}": self.storage,
+            "commands/{audience}": self.commands,
         }  # fmt: skip
         return [Route(f"/v1/export/{path}", guarded(call), methods=["GET"]) for path, call in calls.items()]
 
@@ -87,6 +89,23 @@ class Exports:
         """Anchor evidence."""
         start, limit = paging(request)
         return self._export(lambda c: export.anchor_evidence(c, start, limit))
+
+    def accounts(self, request: Request) -> Response:
+        """Proofs of the contracts' accounts after anchors' blocks, by block number."""
+        start, limit = paging(request, 64)
+        return self._export(lambda c: stateexport.accounts(c, start, limit))
+
+    def storage(self, request: Request) -> Response:
+        """Proofs of slots under one storage root; ``from`` is a slot in hex."""
+        root = read_hex(request.path_params["root"], "root")
+        start = read_hex(request.query_params.get("from", bytes(32).hex()), "from")
+        return self._export(lambda c: stateexport.storage(c, root, start, MAX_STATE_SLOTS))
+
+    def commands(self, request: Request) -> Response:
+        """Commands to an audience that were logged on chain, by their number."""
+        start, limit = paging(request, 2_048)
+        audience, log = read_hex(request.path_params["audience"], "audience"), self._parts.profile.fleet_log
+        return self._export(lambda c: stateexport.commands(c, log, audience, start, limit))
 
     def keys(self, request: Request) -> Response:
         """Public keys of everybody."""
