@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -26,14 +25,22 @@ from edgeseal.head import Anchored
 from edgeseal.network import Deployed
 from edgeseal.trust import ChainTrust, Trust
 from edgeseal.verify import verify
+from edgeseal.verify.chain import Anchors
+from edgeseal.verify.state import States
 from edgeseal_console.demo.parts import Chain
+from edgeseal_console.gateway import GatewayClient
 from edgeseal_console.investigate.collectstate import ChainState
-from edgeseal_gateway import export, stateexport
+from edgeseal_gateway import export
+from edgeseal_gateway.board import Board
 from edgeseal_gateway.chain import anchor as anchoring
+from edgeseal_gateway.chain.mirror import Mirror
 from edgeseal_gateway.chain.stateproofs import KEPT_BY_NODES, StateProofs
+from edgeseal_gateway.config import ApiConfig
 from edgeseal_gateway.sequencer import AnchorPolicy, found_log
 from edgeseal_gateway.store import anchors, fleetlog, orders, statekeep
 from edgeseal_gateway.store.database import Database
+from edgeseal_gateway.web.parts import Parts
+from edgeseal_gateway.web.server import Server
 from tests.gatewaystore import Founded
 from tests.integration.gateway.rig import Network
 from tests.tenant import SoftSigner, Tenant, segment_of
@@ -41,6 +48,8 @@ from tests.world import MODEL, Device, Key
 
 DEVICE, OPERATOR, GATEWAY, PUBLISHER, APPROVER = range(5)
 LINE = sha256(b"digits").digest()
+AHEAD_S = 600
+"""How far ahead grants begin: no grant may lie in the past, however slow the machine."""
 
 
 class OnChain(Founded):
@@ -59,7 +68,13 @@ class OnChain(Founded):
         self.clock, self.monotonic, self.policy = 1_000, 0.0, AnchorPolicy(None, None)
         self.anchored: list[AnchorEvidence] = []
         self.size = 0
-        Database.create(self.path)
+        self.mirror = Mirror(self.client, self.profile, Database(self._created()), self.signer.public_key.kid)
+        parts = Parts(
+            Database(self.path), folder / "index.db", folder, self.profile, self.signer.public_key.kid, Board(),
+            lambda: None, frozenset(),
+        )  # fmt: skip
+        self.server = Server(ApiConfig("127.0.0.1", 0, None, None), parts)
+        self.server.start(lambda error: None)
         with Database(self.path).write() as connection:
             found_log(connection, self.signer, self.profile.fleet_log, statements.decode(self.tenant.keysets[0]))
         self.open(Database(self.path))
@@ -71,6 +86,10 @@ class OnChain(Founded):
             (self.publisher.public, PUBLISHER), (self.approver.public, APPROVER),
         ):  # fmt: skip
             network.register(key, role)
+
+    def _created(self) -> Path:
+        Database.create(self.path)
+        return self.path
 
     def _deploy(self, name: str) -> BoundContract:
         contract = Contract(name)
@@ -150,20 +169,15 @@ class OnChain(Founded):
         writer.fleet(log, self.read(lambda c: export.fleet_heads(c, log, 0, 4_096, None)), [], [])
         for found in self.anchored:
             writer.anchor(found)
-        with self.database.read() as connection:
-            index = export.index(connection, self.profile)
-            index |= {"logged": [device.log.hex()]}
-            ChainState([], partial(self._page, connection), lambda text: None).write(writer, index, {})
+        self.mirror.step()
+        with GatewayClient(self.server.url) as client:
+
+            def page(path: str, query: Any) -> Any:
+                return cbor.decode(client.get_bytes(path, query), max_size=1 << 24, max_items=1 << 20)
+
+            ChainState([], page, lambda text: None).write(writer, client.get("/v1/export/index"), {})
         writer.finish()
         return files
-
-    def _page(self, connection: sqlite3.Connection, path: str, query: Any) -> Any:
-        *_, kind, name = path.split("/") if "accounts" not in path else (path, "accounts", "")
-        if kind == "accounts":
-            return stateexport.accounts(connection, query["from"], query["limit"])
-        if kind == "storage":
-            return stateexport.storage(connection, bytes.fromhex(name), bytes.fromhex(query["from"]), 7)
-        return None  # the mirror, which sees what was logged on chain, does not run here
 
     def trust(self) -> Trust:
         """What a stranger would be told, on a public chain: the blocks, and no endpoint."""
@@ -201,13 +215,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnChain]:
         with made.database.write() as connection:
             orders.add_package(connection, MODEL, "digits", "3", 10)
         yield made
+        made.server.stop()
 
 
 def granted(place: OnChain, audience: bytes) -> None:
     block = place.client.header("latest")
     assert block is not None
     tenant = place.profile.tenant_root.kid
-    place.send(place.models, "grant", tenant, LINE, 3, audience, max(block.timestamp, int(time.time())) + 2, 2**39)
+    begins = max(block.timestamp, int(time.time())) + AHEAD_S
+    place.send(place.models, "grant", tenant, LINE, 3, audience, begins, 2**39)
 
 
 def worked(place: OnChain) -> Device:
@@ -216,7 +232,7 @@ def worked(place: OnChain) -> Device:
     place.network.register(device.key.public, DEVICE)
     granted(place, contractstate.audience_of("all"))
     place.hand_over(device, 0)
-    time.sleep(3)  # the grant begins in block time, which here is the machine's
+    place.client.request("evm_increaseTime", hex(2 * AHEAD_S))  # later blocks are past the beginning of the grant
     first = place.anchor()
     newest = place.read(lambda c: fleetlog.newest_head(c, place.profile.fleet_log))
     assert newest is not None
@@ -326,6 +342,16 @@ def test_a_revocation_is_proved_and_a_command_logged_on_chain_is_shown(place: On
     assert (tip.head, tip.entries) == (chain, entries) == (
         contractstate.next_command(bytes(32), digest, position, 1), 1
     )  # fmt: skip
+    place.anchor()
+    captured(place)
+    bundle = Bundle(MemorySource(place.files(second)))
+    assert [found.entries for found in bundle.commands()] == [((digest, position, 1),)]
+    states = States(place.trust())
+    anchors_seen = Anchors(place.trust(), None)
+    anchors_seen.load(bundle.anchors())
+    states.load(bundle, anchors_seen)
+    logged = states.logged(second.log)
+    assert logged is not None and logged.complete and logged.digests == {digest}
 
 
 def test_a_node_that_lies_gives_nothing_to_keep(place: OnChain, device: Device) -> None:
