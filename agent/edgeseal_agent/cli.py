@@ -16,7 +16,7 @@ from typing import Any
 
 from edgeseal import limits
 from edgeseal.errors import EdgesealError, EvidenceError, InvariantBroken, UsageError
-from edgeseal_agent import cli_epochs
+from edgeseal_agent import cli_enrol, cli_epochs
 from edgeseal_agent import config as configuration
 
 EXAMPLES = {
@@ -26,6 +26,7 @@ EXAMPLES = {
     "status": ("--json", "what is recorded, sealed, sent, receipted"),
     "incident": ("--open 'the arm hit the fence'", "hold the records before and after, and their inputs"),
     "export": ("--out device.zip", "everything this device can show, as a bundle"),
+    "enrol": cli_enrol.EXAMPLE,
     "possession": ("--challenge c.json --out proof.json", "sign that this key may be registered on chain"),
     **cli_epochs.EXAMPLES,
 }
@@ -188,6 +189,7 @@ def parser() -> argparse.ArgumentParser:
                 "--challenge", type=Path, required=True, metavar="FILE", help="from: edgeseal identity challenge"
             )
             sub.add_argument("--out", type=Path, metavar="FILE", help="where the proof goes; default: printed")
+    cli_enrol.add(commands, _example("enrol"))
     return top
 
 

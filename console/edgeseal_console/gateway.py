@@ -62,6 +62,11 @@ class GatewayClient:
         """Return the JSON answer of a POST of JSON."""
         return self._json(self._send("POST", path, {}, json=body))
 
+    def post_bytes(self, path: str, body: bytes) -> Any:
+        """Return the JSON answer of a POST of CBOR bytes."""
+        headers = {"content-type": "application/cbor"}
+        return self._json(self._send("POST", path, {}, content=body, headers=headers))
+
     def put(self, path: str, body: bytes) -> Any:
         """Return the JSON answer of a PUT of CBOR bytes."""
         headers = {"content-type": "application/cbor"}

@@ -1,19 +1,22 @@
-"""The whole path with a device whose key is in a TPM 2.0, and a power cut of that TPM in the middle."""
+"""The whole path with a device whose key is in a TPM 2.0, from attested enrolment on, and a power cut in the middle."""
 
 from __future__ import annotations
 
 import json
 import os
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import yaml
 
 from edgeseal_console.demo.fleet import Fleet
 from tests.e2e import evidence
 from tests.e2e.load import PACKAGE, all_anchored
-from tests.realparts.tpm import MAX_TRIES, Maker, SoftwareTpm, key_of
+from tests.realparts.tpm import MAX_TRIES, Maker, SoftwareTpm
 
 BURST = 40
+ATTEST_S = 5
 
 
 @pytest.mark.timeout(900)
@@ -23,9 +26,12 @@ def test_a_tpm_device_from_enrolment_to_anchored_evidence(
     maker.certify(software_tpm)
     provisioned = software_tpm.provision(tmp_path / "tpm")
     assert provisioned.returncode == 0, provisioned.stderr
-    section = json.dumps(key_of(provisioned.stdout)[0])
-    device = fleet.add_device("tpm-device", key=section, assurance="tpm-unverified", extra="seal: {head_every: 16}",
-                              prove=True)  # fmt: skip
+    sections = yaml.safe_load(provisioned.stdout)
+    sections["tpm"]["attest_s"] = ATTEST_S
+    authority = tmp_path / "maker.der"
+    authority.write_bytes(maker.der)
+    extra = f"seal: {{head_every: 16}}\ntpm: {json.dumps(sections['tpm'])}"
+    device = fleet.add_device("tpm-device", key=json.dumps(sections["key"]), extra=extra, authorities=[authority])
     check = fleet.run_json("edgeseal-agent", "check", "--config", device.config)
     findings = {finding["what"]: finding for finding in check["findings"]}
     assert findings["TPM lock-out"]["state"] == "ok" and f"of {MAX_TRIES} tries" in findings["TPM lock-out"]["detail"]
@@ -43,16 +49,23 @@ def test_a_tpm_device_from_enrolment_to_anchored_evidence(
     fleet.drop_inputs(device, images[BURST : 2 * BURST], "without-a-tpm")
     fleet.wait("inputs recorded without a TPM", lambda: len(os.listdir(device.done)) == 2 * BURST)
     assert fleet.status(device)["unsealed"] >= BURST, "nothing can sign"
+    device.program.kill()
     software_tpm.start()
+    device.program.start()
     size = all_anchored(fleet, device, 2 * BURST)
     device.program.stop()
     fleet.wait_anchored(device, fleet.status(device)["records"])
 
     bundle, trust = evidence.collect(fleet, [device], tmp_path)
+    with trust.open("a") as file:
+        file.write(f'ek_authorities: ["{sha256(maker.der).hexdigest()}"]\n')
     verdict = evidence.verdict(fleet, bundle, trust)
     questions = verdict["questions"]
     assert not [name for name, answer in questions.items() if answer["answer"] == "failed"], verdict
     for name in ("integrity", "attribution", "completeness", "append_only", "key_valid", "command_authority"):
         assert questions[name]["answer"] == "ok", questions[name]
-    assert "assurance tpm-unverified, is ATTESTED by operator" in json.dumps(verdict)
+    (shown,) = verdict["devices"]
+    assert (shown["assurance"]["level"], shown["assurance"]["ground"]) == ("tpm-ek-verified", "PROVED"), shown
+    assert "attest records by the TPM, in its own order" in questions["append_only"]["detail"]
+    assert "the TPM was started 1 times" in questions["cadence"]["detail"], questions["cadence"]
     assert size > 2 * BURST

@@ -261,6 +261,7 @@ class Fleet:
         key: str = SOFTHSM_KEY,
         assurance: str = "softhsm",
         prove: bool = False,
+        authorities: Sequence[Path] | None = None,
     ) -> Device:
         """Provision, initialise and enrol one device; it is not started yet.
 
@@ -270,6 +271,8 @@ class Fleet:
             key: the ``key`` section of its configuration.
             assurance: what the operator attests of that key.
             prove: have the device prove that it holds the key, so that the chain says so too.
+            authorities: given, the device applies with a claim token and is accepted by its fingerprint, which says
+                what its TPM shows; these are the files of the TPM makers believed. ``assurance`` is then not used.
         """
         self.say(f"device {name}: key in a token ({assurance}), genesis, enrolment")
         folder = self.folder / name
@@ -291,11 +294,40 @@ class Fleet:
         )
         config.write_text("\n".join([*lines, mqtt]) + f"\n{extra}\n")
         request_file = folder / "state" / "enrol-request.json"
-        own = ["--proof", self._prove(config, request_file)] if prove else []
-        self.run("edgeseal", "identity", "enrol", "--home", self.home, request_file, "--assurance", assurance, *own)
+        if authorities is not None:
+            self._accept(config, authorities)
+        else:
+            own: list[str | Path] = ["--proof", self._prove(config, request_file)] if prove else []
+            self.run("edgeseal", "identity", "enrol", "--home", self.home, request_file, "--assurance", assurance, *own)
         device = Device(name, folder, inbox, request["log"], request["kid"], Program(name, config, arguments))
         self.devices.append(device)
         return device
+
+    def _accept(self, config: Path, authorities: Sequence[Path]) -> None:
+        """Let a device apply with a claim token, and accept it by its fingerprint, as two people at two machines do."""
+        claim = config.parent / "claim.txt"
+        self.run(
+            "edgeseal-gateway", "claim", "new", "--config", self.gateway.config, "--groups", GROUP, "--out", claim
+        )  # fmt: skip
+        url = f"http://{ADDRESS}:{self.api_port}"
+        line = ["enrol", "--config", config, "--gateway", url, "--claim", claim, "--wait-s", COMMAND_TIMEOUT_S]
+        with subprocess.Popen(
+            [str(BIN / "edgeseal-agent"), *map(str, line)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        ) as applying:  # fmt: skip
+            try:
+                assert applying.stderr is not None
+                shown = applying.stderr.readline().removeprefix("fingerprint ").strip()
+                with self.api() as api:
+                    offer = shown.replace(" ", "")
+                    self.wait("the device's offer", lambda: offer in json.dumps(api.get("/v1/enrolments")))
+                makers = [word for path in authorities for word in ("--ek-ca", path)]
+                self.run("edgeseal", "identity", "accept", "--home", self.home, shown, *makers)
+                _, said = applying.communicate(timeout=COMMAND_TIMEOUT_S)
+            finally:
+                applying.kill()
+        if applying.returncode:
+            raise Unavailable("command_failed", f"edgeseal-agent enrol: {said[-3000:]}")
 
     def _prove(self, config: Path, request: Path) -> Path:
         """Have a device sign the operator's challenge; return the proof's file."""

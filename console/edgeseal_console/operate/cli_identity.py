@@ -9,6 +9,7 @@ from edgeseal.statements.enrolment import ASSURANCE
 from edgeseal.statements.keyset import ROLES
 from edgeseal.statements.revocation import REASONS
 from edgeseal_console.operate import home as homes
+from edgeseal_console.operate.cli_accept import add_accept
 from edgeseal_console.operate.cli_registry import add_registry, kid_of, told
 from edgeseal_console.operate.cli_rotation import add_rotation
 from edgeseal_console.operate.words import Parsers, branch_of, digest_of, gateway_of, leaf, say, show
@@ -56,6 +57,7 @@ def add_identity(subparsers: Parsers) -> None:
         "--until", "--from-position", type=int, dest="until", metavar="N",
         help="fleet position from which it is void, at most the anchored size; default: that",
     )  # fmt: skip
+    add_accept(branch)
     add_registry(branch)
     add_rotation(branch)
     revoke.add_argument("--dry-run", action="store_true", help="show what would be sent and signed; do neither")
