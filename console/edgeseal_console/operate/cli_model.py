@@ -1,4 +1,4 @@
-"""``edgeseal model``: pack, inspect, publish."""
+"""``edgeseal model``: pack, inspect, publish; on chain: line, register, approve, release, grant and so on."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import argparse
 from pathlib import Path
 
 from edgeseal_console.operate import home as homes
+from edgeseal_console.operate.cli_modelregistry import add_model_registry
 from edgeseal_console.operate.words import Parsers, branch_of, gateway_of, leaf, say, show
 
 
 def add_model(subparsers: Parsers) -> None:
-    """Add model pack, inspect and publish."""
-    branch = branch_of(subparsers, "model", "model packages", "edgeseal model inspect ./digits")
+    """Add model: packages here, the registry on chain from elsewhere."""
+    branch = branch_of(
+        subparsers, "model", "model packages, and their versions and grants on chain", "edgeseal model inspect ./digits"
+    )
     pack = leaf(
         branch, "pack", _run_pack, "make a package from any .tflite file, golden vectors included",
         "edgeseal model pack model.tflite --name digits --version 1.0.0 --labels labels.txt --out ./digits", home=False,
@@ -36,6 +39,7 @@ def add_model(subparsers: Parsers) -> None:
         "edgeseal model publish --home ./ops ./digits",
     )  # fmt: skip
     publish.add_argument("folder", type=Path)
+    add_model_registry(branch)
 
 
 def _run_pack(args: argparse.Namespace) -> int:
