@@ -19,7 +19,7 @@ from edgeseal_gateway.store import anchors, attempts, fleetlog
 from edgeseal_gateway.store.anchors import Anchor
 
 _REMEDY = (
-    "find out why before going on: `edgeseal-gateway abandon` gives this anchor up, the next snapshot gets a new one"
+    "find out why before going on: `edgeseal-gateway anchor abandon` gives it up, the next snapshot gets a new one"
 )
 
 

@@ -22,7 +22,7 @@ from edgeseal_gateway.store import anchors, attempts, fleetlog
 from edgeseal_gateway.store.anchors import Anchor
 
 _FOREIGN: Final = (
-    "find out who else has the key of this account; `edgeseal-gateway resume` goes on with the nonces the chain names"
+    "find out who else has the key of this account; `edgeseal-gateway anchor resume` goes on with the nonces it names"
 )
 
 
