@@ -4,7 +4,9 @@ work.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import random
 import secrets
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from edgeseal_console.demo.parts import Chain
 from edgeseal_gateway.chain import history
 from edgeseal_gateway.chain.anchor import call_data
 from edgeseal_gateway.chain.budget import SpendLimits
-from edgeseal_gateway.chain.endpoints import Endpoints
+from edgeseal_gateway.chain.endpoints import SILENT_S, Endpoints
 from edgeseal_gateway.chain.fees import Bounds
 from edgeseal_gateway.chain.lease import Lease
 from edgeseal_gateway.chain.means import Means, Settings
@@ -33,6 +35,8 @@ from tests.gatewaystore import Founded
 from tests.integration.gateway.rig import Network, until
 from tests.tenant import SoftSigner, Tenant
 from tests.world import Key
+
+KINDS = ("before-commit", "after-commit")
 
 
 class Wire(EvmClient):
@@ -74,8 +78,10 @@ class Anchored(Founded):
         self.restart()
         self.tenant.heads.append(self.read(self._newest_head))
 
-    def restart(self, crash: str = "", store: str = "", confirmations: int = 1, spare: int = 0) -> None:
-        """Begin anew on the store, as a restarted process does; crash at the given place."""
+    def restart(
+        self, crash: str = "", store: str = "", confirmations: int = 1, spare: int = 0, others: tuple[str, ...] = ()
+    ) -> None:
+        """Begin anew on the store, as a restarted process does; crash at the given place, with more endpoints."""
         database = Dying(self.path)
         self.open(database)
         self.wire = Wire(self.chain.url)
@@ -84,7 +90,7 @@ class Anchored(Founded):
         lease.hold()
         means = Means(
             self.profile, database, self.account, self.signer.public_key,
-            Endpoints([self.wire], self.profile, self.seconds, lambda: 0.0), lease,
+            Endpoints([self.wire, *map(EvmClient, others)], self.profile, self.seconds, lambda: 0.0), lease,
             SendRules.of(self.profile, confirmations),
             Settings(Bounds.of(None, 500 * 10**9), SpendLimits(10**19, 10**19)), self.now_ms, self.seconds,
         )  # fmt: skip
@@ -293,6 +299,67 @@ def test_an_empty_account_waits_for_funds(anchored: Anchored) -> None:
     anchored.chain.fund(address)
     anchored.work()
     assert anchored.sender.blocked is None
+
+
+def test_one_of_two_endpoints_is_dead(anchored: Anchored) -> None:
+    """Nothing waits for it but what is called final, and that for a quarter of an hour only."""
+    anchored.restart(others=("http://127.0.0.1:9",))
+    until(lambda: anchored.sender.step() or anchored.ask(anchors.confirmed), "confirmed by the one that lives")
+    assert anchored.finals() == [] and anchored.ask(anchors.finality, 2) == "CONFIRMED"
+    anchored.monotonic += SILENT_S + 1
+    anchored.work()
+    anchored.audit()
+
+
+def ordeal(anchored: Anchored, rounds: int, chance: random.Random) -> None:
+    """Load, reorganisations, lost pools, empty accounts and ends of the process on a real chain, then an audit."""
+    chain, address = anchored.chain, "0x" + anchored.account.address.hex()
+    for number in range(rounds):
+        anchored.hand_in(anchored.tenant.enrolment(anchored.tenant.device_of(f"device-{number}")))
+        anchored.restart(confirmations=4, spare=chance.randrange(4), store=chance.choice(["", *KINDS]))
+        with contextlib.suppress(Crash):
+            for _ in range(3):
+                anchored.sender.step()
+                anchored.sequence()
+        trouble = chance.randrange(3)
+        if trouble == 0:
+            chain.call("anvil_reorg", chance.randrange(1, 4), [])
+        elif trouble == 1:
+            chain.fund(address, 1)
+        else:
+            chain.call("anvil_dropAllTransactions")
+        anchored.restart(confirmations=4)
+        with contextlib.suppress(Unavailable):
+            anchored.sender.step()
+        chain.fund(address)
+        chain.call("anvil_mine", hex(chance.randrange(1, 4)))
+    anchored.restart(confirmations=4)
+
+    def done() -> bool:
+        chain.call("anvil_mine")
+        anchored.sequence()
+        anchored.mirror.step()
+        anchored.sender.step()
+        final, wanted = anchored.ask(anchors.newest_final), anchored.ask(anchors.newest_wanted)
+        flying, size = anchored.ask(anchors.in_flight), anchored.ask(fleetlog.size)
+        return not flying and wanted is None and final is not None and final.size == size
+
+    until(done, "everything is final")
+    anchored.audit()
+    events = history.events(anchored.network.fleet, anchored.profile.fleet_log)
+    topic = anchored.network.fleet_abi.event_topic("Anchored")
+    sizes = [decode_anchored(one.log).size for one in events if one.log.topics[0] == topic]
+    assert sizes[::-1] == anchored.finals(), "none lost, none twice"
+
+
+def test_reorganisations_and_ends_during_load(tmp_path: Path, chain: Chain) -> None:
+    ordeal(Anchored(tmp_path, chain), 5, random.Random(5))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(20))
+def test_reorganisations_and_ends_during_load_for_long(tmp_path: Path, chain: Chain, seed: int) -> None:
+    ordeal(Anchored(tmp_path, chain), 60, random.Random(seed))
 
 
 def test_another_chain_or_contract_is_never_written_to(anchored: Anchored) -> None:
