@@ -7,6 +7,7 @@ thread writes; everybody else reads through connections of their own, which may 
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -133,7 +134,7 @@ class Store:
         try:
             version = store.meta().get("schema")
         except sqlite3.Error as error:
-            raise store_error(error) from error
+            raise store_error(_cause(path, error)) from error
         if version != SCHEMA_VERSION:
             raise UsageError("schema_unknown", f"{path} has schema {version}, this program knows {SCHEMA_VERSION}")
         return store
@@ -166,7 +167,7 @@ class Store:
             with closing(self.connect()) as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except sqlite3.Error as error:
-            raise store_error(error) from error
+            raise store_error(_cause(self.path, error)) from error
 
     def meta(self) -> dict[str, Any]:
         """Return all facts in the table ``meta``."""
@@ -190,9 +191,19 @@ class Store:
         return sum(path.stat().st_size for path in (self.path, wal) if path.exists())
 
 
+def _cause(path: Path, error: sqlite3.Error) -> Exception:
+    """Return why SQLite could not open a store, if the operating system tells: SQLite calls it all the same."""
+    if isinstance(error, sqlite3.OperationalError):
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        except OSError as reason:
+            return reason
+    return error
+
+
 def store_error(error: Exception) -> EdgesealError:
     """Return what a failure of the store means: a world that is down, or a defect of ours."""
-    if isinstance(error, sqlite3.OperationalError | OSError):
+    if isinstance(error, sqlite3.OperationalError | OSError) and "no such table" not in str(error):
         read_only = "readonly" in str(error) or getattr(error, "errno", None) == errno.EROFS
         if read_only:
             return Unavailable(

@@ -2,17 +2,16 @@
 
    Loaded with LD_PRELOAD. Every call that changes a file below one folder is counted, carried out and logged with its
    data, one at a time and in order, so that a reader of the log knows what a power cut at any point can leave behind.
-   At the chosen call it returns an error instead (FAIL), carries it out and returns the error (AFTER), or carries it out
-   and kills the process (CUT). Writes to one more descriptor are logged as what the process has told others.
+   At the chosen call it returns an error instead (FAIL), carries it out and returns the error (AFTER), or fails from then
+   on for good (STUCK; with EROFS it also refuses to open for writing). Writes to one more descriptor are logged as what the process has told others.
 
-   Told by faultdisk_begin, or by the environment: FAULTDISK_ROOT, FAULTDISK_LOG, FAULTDISK_TOLD. */
+   Told by faultdisk_begin, or by the environment: FAULTDISK_ROOT and FAULTDISK_LOG. */
 
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -21,7 +20,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { FAIL = 1, AFTER = 2, CUT = 3 };
+enum { FAIL = 1, AFTER = 2, STUCK = 3 };
 enum { MAX_FD = 1024, MAX_NAME = 512 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -86,10 +85,12 @@ static const char *named(int fd) {
     return log_fd >= 0 && fd >= 0 && fd < MAX_FD && names[fd][0] ? names[fd] : NULL;
 }
 
+static int stuck(long number) { return mode == STUCK && number >= chosen; }
+
 #define CARRY_OUT(result, op, name, other, offset, data, size, call)                            \
     do {                                                                                        \
         long number_ = ++count;                                                                 \
-        int here_ = number_ == chosen ? mode : 0;                                               \
+        int here_ = stuck(number_) ? FAIL : number_ == chosen ? mode : 0;                       \
         if (here_ == FAIL) {                                                                    \
             note(op, 'F', number_, name, other, offset, data, size);                            \
             errno = error_given;                                                                \
@@ -99,7 +100,6 @@ static const char *named(int fd) {
             int kept_ = errno;                                                                  \
             if (result >= 0) {                                                                  \
                 note(op, here_ == AFTER ? 'A' : 0, number_, name, other, offset, data, size);   \
-                if (here_ == CUT) kill(getpid(), SIGKILL);                                      \
                 if (here_ == AFTER) result = -1, kept_ = error_given;                           \
             }                                                                                   \
             errno = kept_;                                                                      \
@@ -121,8 +121,8 @@ void faultdisk_begin(const char *folder, const char *log, int told, long at, int
 }
 
 __attribute__((constructor)) static void begin(void) {
-    const char *folder = getenv("FAULTDISK_ROOT"), *log = getenv("FAULTDISK_LOG"), *told = getenv("FAULTDISK_TOLD");
-    if (folder && log) faultdisk_begin(folder, log, told ? atoi(told) : -1, 0, 0, 0);
+    const char *folder = getenv("FAULTDISK_ROOT"), *log = getenv("FAULTDISK_LOG");
+    if (folder && log) faultdisk_begin(folder, log, -1, 0, 0, 0);
 }
 
 static int opened(const char *path, int flags, mode_t permissions) {
@@ -132,7 +132,10 @@ static int opened(const char *path, int flags, mode_t permissions) {
     long fd;
     int writes = (flags & O_ACCMODE) != O_RDONLY;
     int makes = flags & O_CREAT && syscall(SYS_faccessat, AT_FDCWD, path, F_OK) != 0;
-    if (makes || (writes && flags & O_TRUNC))
+    if (writes && stuck(count + 1) && error_given == EROFS) {
+        errno = EROFS;
+        fd = -1;
+    } else if (makes || (writes && flags & O_TRUNC))
         CARRY_OUT(fd, 'O', name, "", makes ? 1 : 0, "", 0, syscall(SYS_openat, AT_FDCWD, path, flags, permissions));
     else
         fd = syscall(SYS_openat, AT_FDCWD, path, flags, permissions);

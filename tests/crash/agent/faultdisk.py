@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 SOURCE: Final = Path(__file__).with_name("faultdisk.c")
-FAIL, AFTER, CUT = 1, 2, 3
+FAIL, AFTER, STUCK = 1, 2, 3
 SECTOR: Final = 512
 NAMES: Final = {
     "O": "open", "W": "write", "T": "ftruncate", "S": "fsync", "R": "rename", "U": "unlink", "D": "mkdir", "A": "told",

@@ -22,10 +22,13 @@ import pytest
 
 from edgeseal_console.demo.parts import CHECKOUT
 from tests.crash.agent import faultdisk, faultscenario
-from tests.crash.agent.faultdisk import AFTER, FAIL, Call, Disk
+from tests.crash.agent.faultdisk import AFTER, FAIL, STUCK, Call, Disk
 
 SEED: Final = "EDGESEAL_SEED"
-ERRORS: Final = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC}
+WAYS: Final = (
+    (FAIL, errno.EIO, "EIO"), (FAIL, errno.ENOSPC, "ENOSPC"), (AFTER, errno.EIO, "EIO although carried out"),
+    (STUCK, errno.ENOSPC, "ENOSPC from then on"), (STUCK, errno.EROFS, "EROFS from then on"),
+)  # fmt: skip
 LEFT: Final = ("nothing", "all", "some")
 FAULTS, CUTS, SYNCS = 16, 40, 4
 """Rows of each kind in the short form."""
@@ -117,20 +120,32 @@ def sample(rows: list[Any], count: int, chance: random.Random, every: bool) -> l
 def test_a_call_that_fails(lives: Lives, reference: list[Call], chance: random.Random, every: bool) -> None:
     calls = {call.number: call for call in reference if call.number}
     rows = [
-        (number, how, name)
+        (number, way)
         for number, call in calls.items()
-        for how, name in ((FAIL, "EIO"), (FAIL, "ENOSPC"), (AFTER, "EIO"))
-        if name == "EIO" or call.op in "OWDR"
+        for way in range(len(WAYS))
+        if WAYS[way][1] != errno.ENOSPC or call.op in "OWDR"
     ]
     hit = 0
-    for number, how, name in sample(rows, FAULTS, chance, every):
-        folder = lives.device()
-        done = lives.run(folder, number, how, ERRORS[name])
+    for number, way in sample(rows, FAULTS, chance, every):
+        folder, (how, error, name) = lives.device(), WAYS[way]
+        done = lives.run(folder, number, how, error)
         failed = [call for call in done if call.failed]
         hit += bool(failed)
-        row = f"{failed[0] if failed else 'not reached'}, {name}{' although carried out' if how == AFTER else ''}"
+        row = f"{failed[0] if failed else 'not reached'}, {name}"
         report(row, lambda folder=folder, done=done: lives.audit(folder, done))
     assert hit >= 0.9 * (len(rows) if every else FAULTS), f"only {hit} rows failed as they should"
+
+
+def test_a_file_system_that_is_read_only_is_called_that(lives: Lives, reference: list[Call]) -> None:
+    folder = lives.folder / "device"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(lives.folder / "reference", folder)
+    before = {path: path.read_bytes() for path in (folder / "state").rglob("*") if path.is_file()}
+    (folder / "calls").unlink()
+    calls = lives.run(folder, 1, STUCK, errno.EROFS, goes_on=True)
+    assert faultdisk.told(calls) == ["ended store_read_only"]
+    assert {path: path.read_bytes() for path in before} == before
+    lives.audit(folder, reference)
 
 
 @pytest.mark.parametrize("every", FORMS)
