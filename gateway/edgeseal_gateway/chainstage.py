@@ -72,6 +72,7 @@ class ChainStage:
             settings_of(config.chain, profile), now_ms, time.monotonic,
         )  # fmt: skip
         self._sender = Sender(self._means)
+        self._sender.answer_challenges()
         self._reload = threading.Event()
         self._measured_s = float("-inf")
         self._seen: tuple[int, int, BalanceState] | None = None

@@ -65,6 +65,34 @@ class Preparer:
             return None
         return self._keep(wanted.size, transaction, nonce, look.anchored)
 
+    def call(self, data: bytes, look: Look) -> Attempt | None:
+        """Sign and keep a call of the log's contract that carries no anchor; None where something stands in the way.
+
+        It is kept as an empty transaction is: one that has to be outbid is outbid by an empty one, and whoever wanted
+        the call asks again.
+        """
+        means, profile = self._means, self._means.profile
+        refused = self._refusal(look.client, data, "pending")
+        if refused is not None:
+            means.say(UsageError("call_refused", f"the contract refuses: {refused}"))
+            return None
+        gas = fees.gas_limit(
+            look.client.estimate_gas(means.account.address, profile.fleet_log_contract, data, "latest")
+        )
+        offer = fees.first(look.market(), means.settings.bounds)
+        if offer is None:
+            means.say(Unavailable("fee_ceiling", "the chain asks more than may be offered for a gas"))
+            return None
+        transaction = self._transaction(profile.fleet_log_contract, data, gas, offer)
+
+        def nonce(connection: sqlite3.Connection) -> int:
+            known = attempts.next_nonce(connection)
+            if known is None:
+                attempts.not_below(connection, look.mined_nonces)
+            return look.mined_nonces if known is None else known
+
+        return self._keep(0, transaction, nonce, 0) if self._may_pay(transaction, 0, look) else None
+
     def replacement(self, newest: Attempt, look: Look) -> Attempt | None:
         """Sign and keep a transaction that pays more for the same nonce; None where the old one must do."""
         profile = self._means.profile

@@ -1,8 +1,8 @@
 """The gateway's transactions, from its own account, one unconfirmed at a time, until each is final (docs/submitter.md).
 
 One step is: look at the chain, follow what is in flight (track.py, finish.py), do what a person asked (manual.py), send
-what is not mined (drive.py), and begin the next anchor (prepare.py). Every step may be the last: what counts is in the
-store, and a restart goes on with the same code.
+what is not mined (drive.py), begin the next anchor (prepare.py), and answer who challenges a head (challenges.py).
+Every step may be the last: what counts is in the store, and a restart goes on with the same code.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Final
 
 from edgeseal.adapters.evm import EvmClient
 from edgeseal.errors import EdgesealError, Unavailable, UsageError
+from edgeseal_gateway.chain.challenges import Challenges
 from edgeseal_gateway.chain.drive import Driver
 from edgeseal_gateway.chain.finish import Finisher
 from edgeseal_gateway.chain.manual import Manual
@@ -57,6 +58,7 @@ class Sender:
         self._driver = Driver(means, self._preparer)
         self._manual = Manual(means, self._preparer, self._driver)
         self._look: Look | None = None
+        self._challenges: Challenges | None = None
         self.closing = False
         """Set at shutdown: nothing is signed or sent any more, what is mined is still followed."""
 
@@ -64,6 +66,10 @@ class Sender:
     def blocked(self) -> EdgesealError | None:
         """Why no anchor goes out, None when nothing stood in the way in the last step."""
         return self._means.trouble
+
+    def answer_challenges(self) -> None:
+        """From now on answer challenges on chain as well."""
+        self._challenges = Challenges(self._means, self._preparer, self._driver)
 
     def use(self, settings: Settings) -> None:
         """Go on under other limits, from the next signature on."""
@@ -97,6 +103,8 @@ class Sender:
         self._driver.drive(look)
         self._finisher.reconcile(look)
         self._begin(look)
+        if self._challenges is not None and self._means.trouble is None:
+            self._challenges.carry_out(look)
         return any(changed)
 
     def _follow(self, anchor: Anchor, look: Look) -> bool:
