@@ -23,6 +23,7 @@ from edgeseal import (
     head,
     messages,
     network,
+    possession,
     record,
     segment,
     snapshot,
@@ -54,10 +55,17 @@ from tests.vectors import world
 from tests.vectors.encoding import cbor as encode
 from tests.vectors.parts import attestations, bundles, exchanges, records, snapshots, trust_files
 from tests.vectors.zips import Member, archive, deflated
+from tests.world import Key
 
 EVM = Path(__file__).parents[1] / "vectors" / "evm"
 GATEWAY = cose.PublicKey.of(world.GATEWAY.x, world.GATEWAY.y)
 DEVICE = cose.PublicKey.of(world.DEVICE.x, world.DEVICE.y)
+HOLDER = Key(0x51)
+_PLACE = possession.Place(31337, b"\x11" * 20, b"\x22" * 32, b"\x33" * 32)
+CHALLENGES: list[possession.Challenge] = [
+    possession.Possession(_PLACE, HOLDER.kid, "device", 7, bytes(32), b"\x55" * 32, 1_800_000_000),
+    possession.Rotation(_PLACE, HOLDER.kid, b"\x44" * 32, bytes(32), b"\x55" * 32, 1_800_000_000),
+]
 
 
 @dataclass(frozen=True)
@@ -183,6 +191,10 @@ def texts() -> dict[str, Target]:
     return {
         "trust": Target(trust.parse, [trust_files.LEAST.encode(), trust_files.FULL.encode()]),
         "network": Target(network.NetworkProfile.decode, [a_profile()]),
+        "proof of possession": Target(
+            possession.Proof.decode,
+            [possession.Proof(one, HOLDER.public, HOLDER.sign(one.message())).encode() for one in CHALLENGES],
+        ),
     }
 
 
