@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from edgeseal.chainrules import ChainRules
+from edgeseal.fleetlog_event import ANCHORED_TOPIC, decode_anchored
 from edgeseal.messages import ReceiptMessage
+from edgeseal_gateway.chain import history
 from tests.integration.gateway.rig import Rig, until
 
 
@@ -114,4 +121,75 @@ def test_at_the_end_it_lets_go_of_the_lease(rig: Rig) -> None:
         ((holder, until_ms),) = connection.execute("SELECT holder, until FROM lease").fetchall()
     connection.close()
     assert (holder, until_ms) == (b"", 0)
-    rig.start()
+
+
+FINALITY_BY_TAG = ChainRules("test", "tag", 1, 1_000, "public", 6_900, "none", None, 500 * 10**9, 50 * 10**9, 1)
+
+
+@pytest.fixture
+def public(rig: Rig, tmp_path: Path) -> Iterator[Rig]:
+    """A gateway in the place of the first, of a tenant of its own, that calls final what the chain's ``finalized`` tag
+    has reached.
+    """
+    rig.stop(signal.SIGKILL)
+    other = Rig(tmp_path, rig.broker, rig.chain)
+    profile = dataclasses.replace(other.network.profile, rules=FINALITY_BY_TAG)
+    (tmp_path / "network.yaml").write_bytes(profile.encode())
+    try:
+        other.start()
+        yield other
+    finally:
+        other.close()
+
+
+def anchored_sizes(rig: Rig) -> list[int]:
+    """Return the sizes the contract took, in the history that stands."""
+    return [
+        decode_anchored(entry.log).size
+        for entry in history.events(rig.network.fleet, rig.network.profile.fleet_log)
+        if entry.log.topics[0] == ANCHORED_TOPIC
+    ]
+
+
+def test_reorganisations_crashes_and_empty_pockets_lose_nothing_and_double_nothing(public: Rig) -> None:
+    """The chain takes an anchor's block back, the process dies, the account is empty: receipts are taken back and given
+    again, and in the end everything is final, once.
+    """
+    device = public.device("cam-reorg")
+    device.send_records(0)
+    head = device.device.heads[-1]
+    first = device.receipt_for(head, anchored=True)
+    assert first.anchor is not None and not first.final
+
+    def states() -> list[tuple[bool, bool]]:
+        """(anchored, final) of each receipt for the head, in order."""
+        found = device.messages(ReceiptMessage)
+        return [(one.anchor is not None, one.final) for one in found if one.head == head]
+
+    public.chain.call("anvil_reorg", 1, [])
+    until(lambda: (False, False) in states()[states().index((True, False)) :], "the receipt is taken back")
+    public.stop(signal.SIGKILL)
+    public.start()
+    until(lambda: states()[-1] == (True, False), "the receipt is given again")
+
+    account = public.get("/v1/status")["account"]["address"]
+    public.chain.call("anvil_setBalance", account, "0x0")
+    more = public.device("cam-poor")
+    more.send_records(0)
+    until(lambda: "funds" in str(public.get("/v1/status")["troubles"]), "it says that it cannot pay")
+    assert public.http.get("/v1/health").status_code == 503
+    public.chain.fund(account)
+    paid = more.receipt_for(more.device.heads[-1], anchored=True)
+    assert paid.anchor is not None
+
+    def finish() -> bool:
+        public.chain.call("anvil_mine", "0x1")
+        anchor = public.get("/v1/status")["anchor"]
+        return anchor["final"] is not None and anchor["final"]["size"] >= paid.anchor.size and not anchor["in_flight"]  # type: ignore[union-attr]
+
+    until(finish, "all of it is final")
+    until(lambda: states()[-1] == (True, True), "the device is told")
+    sizes = anchored_sizes(public)
+    assert len(sizes) == len(set(sizes)) and max(sizes) >= paid.anchor.size, sizes
+    for one in (device, more):
+        one.close()
