@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Final
 
 from edgeseal.errors import VerificationError
@@ -102,22 +101,9 @@ def key_state(read: Read, log: bytes, kid: bytes) -> KeyState | None:
 
 
 def command_tip(read: Read, log: bytes, audience: bytes) -> ChainTip:
-    """Return what CommandLog holds of an audience (:func:`audience_of`) of a fleet log."""
+    """Return what CommandLog holds of an audience (:func:`edgeseal.commandlog.audience_id`) of a fleet log."""
     place = _mapped(_CHAINS, log, audience)
     return ChainTip(_bytes(read(place)), _field(read(_plus(place, 1)), 0, 64))
-
-
-def next_command(chain: bytes, digest: bytes, position: int, action_class: int) -> bytes:
-    """Return the digest chain after one more entry (ICommandLog); the first stands on 32 zero bytes."""
-    entry = chain + digest + position.to_bytes(8, "big") + bytes([action_class])
-    return sha256(b"edgeseal/v1/command-chain\0" + entry).digest()
-
-
-def audience_of(audience: bytes | str) -> bytes:
-    """Return the contracts' 32 bytes for an audience: a device log's id, or for a group the digest of its name."""
-    if isinstance(audience, bytes):
-        return audience
-    return sha256(b"edgeseal/v1/audience\0group:" + audience.encode()).digest()
 
 
 def version_state(read: Read, tenant: bytes, artifact: bytes) -> VersionState | None:

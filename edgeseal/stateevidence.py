@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from edgeseal import cbor, limits, schema
-from edgeseal.contractstate import next_command
+from edgeseal.commandlog import CLASSES, Entry, chain_after
 from edgeseal.errors import FormatError
 from edgeseal.evmproof import Header, multiproof, verify_header
 from edgeseal.evmproof.header import MAX_BLOCK_HEADER
@@ -19,8 +19,6 @@ from edgeseal.evmproof.state import Account, verify_accounts, verify_slots
 
 MAX_STATE_CONTRACTS: Final = 16
 MAX_STATE_SLOTS: Final = 1_024
-ACTION_CLASSES: Final = 6
-"""How many action classes CommandLog knows; the last is a halt."""
 UNSEQUENCED: Final = 2**64 - 1
 """The position of a halt, which need not be sequenced."""
 
@@ -44,7 +42,7 @@ _storage = schema.closed(
         "nodes": schema.items(_NODES, multiproof.MAX_STATE_NODES),
     }
 )
-_entry = schema.row(schema.digest, schema.uint, schema.one_of(*range(ACTION_CLASSES)))
+_entry = schema.row(schema.digest, schema.uint, schema.one_of(*range(len(CLASSES))))
 _commands = schema.closed(
     {
         "v": schema.one_of(1),
@@ -163,7 +161,7 @@ class CommandChain:
         """Return the digest chain after each entry."""
         found, chain = [], self.start
         for entry in self.entries:
-            chain = next_command(chain, *entry)
+            chain = chain_after(chain, [Entry(*entry)])
             found.append(chain)
         return found
 

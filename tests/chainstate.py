@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from edgeseal import contractstate
 from edgeseal.bundlewriter import Writer
+from edgeseal.commandlog import audience_id
 from edgeseal.evmproof import keccak256, multiproof, rlp, trie
 from edgeseal.stateevidence import AccountEvidence, CommandChain, StorageEvidence
 
@@ -100,7 +101,7 @@ class Contracts:
 
     def log_command(self, audience: bytes | str, digest: bytes, position: int, kind: int = 1) -> None:
         """Append to the digest chain of an audience."""
-        key = contractstate.audience_of(audience)
+        key = audience_id(audience)
         entries = self.logged.setdefault(key, [])
         entries.append((digest, position, kind))
         chain = CommandChain(self.world.log, key, bytes(32), tuple(entries)).steps()[-1]
@@ -119,7 +120,7 @@ class Contracts:
 
     def grant(self, package: bytes, audience: bytes | str, *spans: tuple[int, int]) -> None:
         """Grant a package to an audience for some times."""
-        array = place(4, self.world.root.kid, package, contractstate.audience_of(audience))
+        array = place(4, self.world.root.kid, package, audience_id(audience))
         self.put(MODELS, array, len(spans))
         first = int.from_bytes(keccak256(word(array)), "big")
         for number, (begin, end) in enumerate(spans):
@@ -180,13 +181,13 @@ class Contracts:
                 contractstate.key_state(read, world.log, key.kid)
         elif address == COMMAND_LOG:
             for audience in audiences:
-                contractstate.command_tip(read, world.log, contractstate.audience_of(audience))
+                contractstate.command_tip(read, world.log, audience_id(audience))
         else:
             from tests.world import MODEL
 
             contractstate.version_state(read, world.root.kid, MODEL)
             for audience in audiences:
-                contractstate.grants(read, world.root.kid, MODEL, contractstate.audience_of(audience))
+                contractstate.grants(read, world.root.kid, MODEL, audience_id(audience))
         return found
 
     def files(self, blocks: Iterable[bytes] | None = None) -> dict[str, bytes]:

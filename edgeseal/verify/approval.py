@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from edgeseal import contractstate
+from edgeseal.commandlog import audience_id
 from edgeseal.contractstate import VersionState
 from edgeseal.verify.case import Case
 from edgeseal.verify.history import History
@@ -51,7 +52,7 @@ def judge_approvals(history: History, models: Models, compared: Compared, view: 
         case.note("approval was not asked: no trust file names a model registry")
         return
     found = enrolment_of(history, view)
-    audiences = [history.log, *(contractstate.audience_of(group) for group in (found[1].groups if found else ()))]
+    audiences = [history.log, *(audience_id(group) for group in (found[1].groups if found else ()))]
     newest: Believed | None = None
     for seq, (package, _), _ in models.activations:
         # (1)

@@ -51,13 +51,16 @@ def judge_proved(case: Case, told: Told, position: int, what: str, seq: int | No
 
 
 def judge_operator_proved(
-    case: Case, states: States, kid: bytes, position: int, what: str, seq: int | None = None
+    case: Case, states: States, kid: bytes, position: int, what: str, seq: int | None, alone: bool
 ) -> None:
-    """Judge an operator's key by the registry, where it is proved; one it does not know is the keysets' alone."""
+    """Judge an operator's key by the registry, where it is proved; one it does not know is the keysets' alone.
+
+    ``alone``: no endpoint was asked, so that what the proofs leave out is known from nowhere.
+    """
     if not states.registry:
         return
     told = states.key(kid)
-    if not told:
+    if not told and alone:
         case.leave_open("state_missing", f"the registry's word on operator {kid.hex()} is not among its proofs here")
     judge_proved(case, told, position, what, seq)
 

@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 
 from edgeseal import contractstate
 from edgeseal.bundle import Bundle
+from edgeseal.commandlog import audience_id
 from edgeseal.contractstate import ChainTip, KeyState, Read
 from edgeseal.errors import EvidenceError
 from edgeseal.evmproof import Header
@@ -138,7 +139,7 @@ class States:
 
     def logged(self, audience: bytes | str) -> Logged | None:
         """Return what CommandLog holds of an audience, by the newest state that shows it; None where none does."""
-        key = contractstate.audience_of(audience)
+        key = audience_id(audience)
         if key not in self._logged:
             self._logged[key] = self._read_commands(key)
         return self._logged[key]

@@ -9,8 +9,9 @@ import sqlite3
 from typing import Any, Final
 
 from edgeseal import cbor
+from edgeseal.commandlog import HALT
 from edgeseal.evmproof import keccak256, multiproof
-from edgeseal.stateevidence import ACTION_CLASSES, UNSEQUENCED, CommandChain, StorageEvidence
+from edgeseal.stateevidence import UNSEQUENCED, CommandChain, StorageEvidence
 from edgeseal_gateway.store import registry, statekeep
 
 MAX_PAGE: Final = 32 << 20
@@ -39,7 +40,7 @@ def commands(
     rows = [*registry.of(connection, "CommandLogged", audience), *registry.of(connection, "HaltLogged", audience)]
     rows.sort(key=lambda row: (row.number, row.log_index))
     entries = tuple(
-        (row.subject, row.fields.get("position", UNSEQUENCED), row.fields.get("class", ACTION_CLASSES - 1))
+        (row.subject, row.fields.get("position", UNSEQUENCED), row.fields.get("class", HALT))
         for row in rows[: start + limit]
     )
     if len(entries) <= start:

@@ -25,6 +25,7 @@ from edgeseal import (
     network,
     possession,
     record,
+    schema,
     segment,
     snapshot,
     statements,
@@ -45,6 +46,7 @@ from edgeseal.evmproof import (
     verify_header,
     verify_log,
 )
+from edgeseal.evmproof.state import verify_accounts, verify_slots
 from edgeseal.fleetlog_event import decode_anchored
 from edgeseal.pack import Pack
 from edgeseal.receipt import Receipt
@@ -149,7 +151,7 @@ def on_the_wire() -> dict[str, Target]:
 
 
 def in_bundles() -> dict[str, Target]:
-    whole = bundles.contents()
+    whole = bundles.contents() | bundles.chain_state()
     found: dict[str, Target] = {}
     for label, name in {
         "index": "index.json",
@@ -161,6 +163,9 @@ def in_bundles() -> dict[str, Target]:
         "consistency": "proofs/consistency.cbor",
         "snapshots": "proofs/snapshots.cbor",
         "anchor": bundles.ANCHOR_NAME,
+        "accounts": bundles.ACCOUNTS_NAME,
+        "storage": bundles.STORAGE_NAME,
+        "commands on chain": bundles.LOGGED_NAME,
         "key": bundles.KEY_NAME,
         "openings": bundles.OPENINGS_NAME,
     }.items():
@@ -182,6 +187,8 @@ def chain() -> dict[str, Target]:
         "tx-receipt": Target(decode_receipt, receipts),
         "event": Target(event, receipts),
         "trie-node": Target(trie_node, [bytes.fromhex(node) for case in cases for node in case["proof_nodes"]]),
+        "accounts-proof": Target(lambda data: state_proof(data, "accounts", verify_accounts), state_proofs("accounts")),
+        "slots-proof": Target(lambda data: state_proof(data, "slots", verify_slots), state_proofs("slots")),
         "log-proof": Target(log_proof, [encode(log_evidence())]),
         "log-of-receipt": Target(log_of_receipt, receipts),
     }
@@ -313,6 +320,28 @@ def read_zip(data: bytes) -> None:
 def event(data: bytes) -> None:
     for log in decode_receipt(data).logs:
         decode_anchored(log)
+
+
+def state_proofs(part: str) -> list[bytes]:
+    """Good proofs of accounts or slots: root, keys and nodes, as CBOR."""
+    found = [json.loads(path.read_text()) for path in sorted(EVM.glob(f"{part}/*.json"))]
+    good = [case["input"] for case in found if case["expect"] == "ok"]
+    return [
+        encode([bytes.fromhex(root), *([bytes.fromhex(one) for one in many] for many in (keys, nodes))])
+        for root, keys, nodes in (case.values() for case in good)
+    ]
+
+
+def state_proof(data: bytes, part: str, check: Callable[[bytes, list[bytes], list[bytes]], object]) -> None:
+    """Root, keys and nodes of a proof, where they are such."""
+    size = 20 if part == "accounts" else 32
+    fields = cbor.decode(data, max_size=1 << 20)
+    shape = schema.row(schema.digest, schema.items(schema.binary(size, size), 1_024), schema.items(_NODE, 16_384))
+    shape(fields, part)
+    check(*fields)
+
+
+_NODE = schema.binary(1, 1_024)
 
 
 def trie_node(data: bytes) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from edgeseal import contractstate
 from edgeseal.bundle import Bundle
+from edgeseal.commandlog import audience_id
 from edgeseal.container import MemorySource
 from edgeseal.contractstate import KeyState
 from edgeseal.errors import EvidenceError, FormatError, VerificationError
@@ -71,7 +72,7 @@ def test_models_and_grants_are_read_as_the_registry_keeps_them() -> None:
     version = contractstate.version_state(read, tenant, MODEL)
     assert version is not None and (version.version, version.deployable_at, version.ended_at) == (3, 1_000, 2_000)
     assert contractstate.version_state(read, tenant, b"\x01" * 32) is None
-    group = contractstate.audience_of("all")
+    group = audience_id("all")
     assert contractstate.grants(read, tenant, MODEL, group) == [(1_100, 1_200), (1_300, 1_400)]
     assert contractstate.grants(read, tenant, MODEL, b"\x01" * 32) == []
 

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from edgeseal import contractstate
 from edgeseal.adapters.evm import Contract, EvmClient, Rejected
 from edgeseal.adapters.evmstate import StateReader
+from edgeseal.commandlog import audience_id
 from edgeseal.errors import EdgesealError, Unavailable
 from edgeseal.trust import OPERATOR, ChainTrust, Trust
 from edgeseal.verify.chain import ChainState, ChainView, Interval, Proofs, RegistryKey
@@ -204,7 +205,7 @@ def _proofs(reader: StateReader, trust: Trust, asked: Asked) -> Proofs:
     """Return the proofs of the state that was read, and of what the further contracts hold."""
     chain = trust.chain
     assert chain is not None
-    tenant, audiences = trust.tenant_root.kid, [contractstate.audience_of(one) for one in asked.audiences]
+    tenant, audiences = trust.tenant_root.kid, [audience_id(one) for one in asked.audiences]
     addresses = [chain.fleet_log_contract, chain.identity_registry]
     if chain.command_log is not None:
         addresses.append(chain.command_log.address)

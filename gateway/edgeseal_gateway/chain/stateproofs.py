@@ -19,6 +19,7 @@ from typing import Final
 from edgeseal import contractstate
 from edgeseal.adapters.evm import EvmClient, Rejected
 from edgeseal.adapters.evmstate import StateReader
+from edgeseal.commandlog import audience_id
 from edgeseal.contractstate import Read
 from edgeseal.errors import Unavailable, VerificationError
 from edgeseal.network import NetworkProfile
@@ -114,7 +115,7 @@ def _questions(connection: sqlite3.Connection, profile: NetworkProfile) -> Itera
         yield profile.identity_registry, partial(contractstate.key_state, log=log, kid=kid)
     groups = dict.fromkeys(group for device in known for group in device.groups)
     names: list[bytes | str] = [*groups, *(device.log for device in known)]
-    audiences = [contractstate.audience_of(name) for name in names]
+    audiences = [audience_id(name) for name in names]
     if profile.command_log is not None:
         for audience in audiences:
             yield profile.command_log.address, partial(contractstate.command_tip, log=log, audience=audience)

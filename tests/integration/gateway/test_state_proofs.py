@@ -18,6 +18,7 @@ from edgeseal.adapters.evm import BoundContract, Contract, EvmClient, Rejected
 from edgeseal.adapters.evmstate import StateReader
 from edgeseal.bundle import AnchorEvidence, Bundle
 from edgeseal.bundlewriter import Writer
+from edgeseal.commandlog import Entry, audience_id, chain_after
 from edgeseal.commitment import domain
 from edgeseal.container import MemorySource
 from edgeseal.errors import Unavailable
@@ -123,7 +124,7 @@ class OnChain(Founded):
     def log_command(self, digest: bytes, position: int, audience: bytes) -> None:
         """Have an anchored command logged on chain too."""
         log, deadline = self.profile.fleet_log, 2**40
-        chain = contractstate.next_command(bytes(32), digest, position, 1)
+        chain = chain_after(bytes(32), [Entry(digest, position, 1)])
         message = domain("command-log") + (31337).to_bytes(32, "big") + self.commands.address + log + audience + chain
         by = self.signed(self.tenant.operator, message + deadline.to_bytes(8, "big"))
         self.send(self.commands, "setScope", log, self.tenant.operator.kid, bytes(32), 0b111111)
@@ -230,7 +231,7 @@ def worked(place: OnChain) -> Device:
     """Return a device that activated the model on command between two anchors."""
     device = place.device("cam-1")
     place.network.register(device.key.public, DEVICE)
-    granted(place, contractstate.audience_of("all"))
+    granted(place, audience_id("all"))
     place.hand_over(device, 0)
     place.client.request("evm_increaseTime", hex(2 * AHEAD_S))  # later blocks are past the beginning of the grant
     first = place.anchor()
@@ -340,7 +341,7 @@ def test_a_revocation_is_proved_and_a_command_logged_on_chain_is_shown(place: On
     tip = reader.ask(place.commands.address, ask)
     chain, entries, _, _ = place.commands.call("chainOf", place.profile.fleet_log, second.log)
     assert (tip.head, tip.entries) == (chain, entries) == (
-        contractstate.next_command(bytes(32), digest, position, 1), 1
+        chain_after(bytes(32), [Entry(digest, position, 1)]), 1
     )  # fmt: skip
     place.anchor()
     captured(place)

@@ -82,6 +82,12 @@ def contents() -> dict[str, bytes]:
     return files | {f"models/{token('package').hex()}/model.tflite": b"TFL3"}
 
 
+def chain_state() -> dict[str, bytes]:
+    """One file of each sort of chain state."""
+    proved = {ACCOUNTS_NAME: ACCOUNTS, STORAGE_NAME: STORAGE, LOGGED_NAME: LOGGED}
+    return {name: cbor(value) for name, value in proved.items()}
+
+
 def cases() -> Cases:
     """Every case of this part."""
     whole = contents()
@@ -101,9 +107,7 @@ def cases() -> Cases:
     yield good("statements-only", "statements alone", "bundle", {"files": only}, **(none | {"statements": 8}))
     yield from layouts()
     yield from files(whole)
-    proved = {ACCOUNTS_NAME: ACCOUNTS, STORAGE_NAME: STORAGE, LOGGED_NAME: LOGGED}
-    made = {name: cbor(value) for name, value in proved.items()}
-    yield good("states", "chain state of every sort", "bundle", {"files": made}, **none, states=3)
+    yield good("states", "chain state of every sort", "bundle", {"files": chain_state()}, **none, states=3)
     yield from states()
     yield from zips()
 
