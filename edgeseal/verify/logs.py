@@ -234,7 +234,9 @@ def _judge_seam(history: History, others: dict[bytes, History], case: Case) -> N
         return
     log, size, root = genesis["prev"]
     before = others.get(log)
-    if before is None:
+    if size == 0:
+        case.leave_open("seam_open", f"genesis says that nothing is known of the end of log {log.hex()}")
+    elif before is None:
         case.leave_open("predecessor_missing", f"the log of the epoch before, {log.hex()}, is not in the bundle")
     elif before.roots.get(size) != root or (size, root) not in {(f.head.size, f.head.root) for f in before.heads}:
         case.fail("seam_mismatch", f"genesis names another end of log {log.hex()} than the bundle shows", 0)

@@ -88,6 +88,17 @@ def open_seam() -> Evidence:
     return given(world)
 
 
+@row("succeed a log of whose end nothing is known", DEVICE, ALL, "completeness", "not_answered", "seam_open")
+def unknown_end() -> Evidence:
+    world, device = simple()
+    second = world.device("cam-1", epoch=2, prev=[device.log, 0, bytes(32)])
+    second.infer(1)
+    second.seal()
+    world.deliver(second)
+    world.anchor()
+    return given(world)
+
+
 def successor(next_log: Callable[[Device], bytes]) -> Evidence:
     """Return a device whose first log was closed, under its own key, in favour of ``next_log(second)``."""
     world, device = simple()
