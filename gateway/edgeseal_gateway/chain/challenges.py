@@ -25,6 +25,8 @@ LOOK_BACK: Final = 64
 """Blocks read again each time, in case they were replaced."""
 PACE_S: Final = 600.0
 """Seconds between two answers."""
+MAX_WAITING: Final = 10_000
+"""Challenges remembered: with so many, none further is read before some are settled."""
 MAX_LOOKED: Final = 64
 """Challenges whose state is asked for in one step, the oldest first."""
 _CURSOR: Final = "challenge_block"
@@ -71,6 +73,8 @@ class Challenges:
         """Sign, keep and send the answer to one challenge; return whether it was."""
         means = self._means
         with means.database.read() as connection:
+            if fleetlog.size(connection) < look.anchored:
+                return False  # a store that was set back: the leaves come back first, or never
             ours = fleetlog.root_at(connection, size)
             path = fleetlog.consistency_path(connection, size, look.anchored)
         if ours != root:
@@ -92,6 +96,8 @@ class Challenges:
     def _read(self, look: Look) -> None:
         """Take the challenges of the next span of blocks in, and note how far all are settled."""
         means, newest = self._means, look.tip.number
+        if len(self._waiting) >= MAX_WAITING:
+            return
         if self._next is None:
             with means.database.read() as connection:
                 kept = get_meta(connection, _CURSOR)

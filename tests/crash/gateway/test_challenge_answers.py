@@ -113,6 +113,17 @@ def test_a_head_that_is_not_our_logs_is_said_and_not_answered(challenged: Challe
     assert (challenged.state(head), challenged.nonce()) == (OPEN, before + 1)
 
 
+def test_a_store_that_was_set_back_answers_nothing(tmp_path: Path, chain: Chain) -> None:
+    challenged = Challenged(tmp_path, chain)
+    challenged.challenge(challenged.ours(2))
+    challenged.again()
+    with challenged.database.write() as connection:
+        connection.execute("DELETE FROM leaf WHERE pos >= 3")
+    before = challenged.nonce()
+    challenged.sender.step()
+    assert challenged.nonce() == before
+
+
 def test_an_answer_that_sticks_is_given_up_and_given_anew(tmp_path: Path, chain: Chain) -> None:
     challenged = Challenged(tmp_path, chain)
     challenged.again()
