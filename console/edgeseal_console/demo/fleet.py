@@ -161,8 +161,8 @@ class Fleet:
         return GatewayClient(f"http://{ADDRESS}:{self.api_port}")
 
     def wait(self, what: str, ready: Callable[[], bool], *, seconds: float = WAIT_S) -> None:
-        """Wait until ``ready()``; Unavailable answers of the gateway count as not yet. A chain that is not our own takes
-        its time to call a block final: there it is waited for ten times as long.
+        """Wait until ``ready()``; Unavailable answers of the gateway count as not yet. A chain that is not our own
+        takes its time to call a block final: there it is waited for ten times as long.
 
         Raises:
             Unavailable: ``not_in_time``, naming what was waited for.
