@@ -161,6 +161,13 @@ def test_the_tpm_says_where_it_stands(bound: Bound) -> None:
     assert f"reset_count: {second.clock.resets}\n" in said, "counts are told as they are, not masked"
     with pytest.raises(VerificationError, match="attest_nonce"):
         tpmstate.check(evidence, bytes(32), ak)
+    bound.tpm.stop()
+    bound.tpm.start()
+    third = tpmstate.check(tpmstate.encode(2, root, bound.tools.quote(extra), None), log, ak)
+    assert third.clock.resets == second.clock.resets + 1, "a reset is counted, and quotes go on"
+    qualifier = secrets.token_bytes(32)
+    said_of_key = tpmstruct.attested(bound.tools.certify_creation(bound.evidence, qualifier)[0], tpmstruct.CREATION)
+    assert said_of_key.extra == qualifier, "what provisioning kept is good after a reset too"
     clock = [second.clock.clock, second.clock.resets, second.clock.restarts, second.clock.safe]
     output = {"size": 2, "root": root, "clock": clock, "counter": second.counter}
     record("tpm-state", "swtpm's clock, counts and NV counter", "attest-evidence",
