@@ -195,6 +195,17 @@ def test_without_a_model_registry_the_answer_says_that_approval_was_not_asked() 
     assert found.answer == "ok" and "approval was not asked" in found.detail
 
 
+def test_on_a_chain_run_by_the_operator_its_state_is_attested() -> None:
+    world, _ = told()
+    trust = trust_of(world)
+    assert trust.chain is not None
+    theirs = replace(trust, chain=replace(trust.chain, kind="operator"))
+    found = verify(proved(world).bundle, theirs).questions
+    for question in ("key_valid", "existed_by", "model_identity"):
+        assert (found[question].answer, found[question].ground) == ("ok", "ATTESTED")
+        assert "operator-run chain" in (found[question].by or "")
+
+
 def test_a_contract_without_a_trusted_code_hash_says_nothing() -> None:
     world, _ = told(lambda made, device: made.key(device.key.kid, 0, (0, 6), status=REVOKED))
     evidence = proved(world)

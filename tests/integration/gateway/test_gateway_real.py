@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 
-from edgeseal import cbor, evmproof
+from edgeseal import cbor, contractstate, evmproof
 from edgeseal.fleetlog_event import decode_anchored
 from edgeseal.merkle import leaf_hash, verify_inclusion
 from edgeseal.messages import CommandMessage, KeysetMessage, Refusal, Resend
 from edgeseal.receipt import Receipt
+from edgeseal.stateevidence import AccountEvidence, StorageEvidence
 from tests.integration.gateway.rig import Rig, digest, until
 
 
@@ -43,6 +44,24 @@ def test_anchor_evidence_proves_the_event_to_a_stranger(rig: Rig) -> None:
     )
     event = decode_anchored(proved.log)
     assert (event.log_id, event.size, event.kid) == (rig.tenant.log, 2, rig.tenant.gateway_key.kid)
+
+
+def test_the_contracts_state_is_proved_at_each_anchor(rig: Rig) -> None:
+    def kept() -> bool:
+        found = rig.get("/v1/export/index")["anchors"]
+        return bool(found) and found[-1]["state"] == "kept"
+
+    until(kept, "the newest anchor's state is kept")
+    (made, *_) = cbor.decode(rig.http.get("/v1/export/accounts").content, max_size=1 << 24)
+    evidence = AccountEvidence.decode(cbor.encode(made))
+    _, accounts = evidence.verify()
+    profile = rig.network.profile
+    account = accounts[profile.identity_registry]
+    assert account is not None and account.code_hash == profile.registry_code
+    page = rig.http.get(f"/v1/export/storage/{account.storage_root.hex()}").content
+    slots = StorageEvidence.decode(cbor.encode(cbor.decode(page, max_size=1 << 24))).verify()
+    assert contractstate.key_state(slots.__getitem__, profile.fleet_log, rig.tenant.operator.kid) is None
+    assert rig.http.get(f"/v1/export/storage/{bytes(32).hex()}").content == cbor.encode(None)
 
 
 def test_commands_and_keysets_reach_the_device(rig: Rig) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -368,6 +370,29 @@ def test_a_node_that_lies_gives_nothing_to_keep(place: OnChain, device: Device) 
     assert place.ask(statekeep.standing, block) == "pending"
     captured(place)
     assert place.ask(statekeep.standing, block) == "kept"
+
+
+@pytest.mark.parametrize("moment", ["before-commit", "after-commit"])
+def test_a_crash_while_proofs_are_kept_loses_none(place: OnChain, device: Device, moment: str) -> None:
+    class Crash(BaseException):
+        """The end of the process."""
+
+    class Dying(Database):
+        @contextlib.contextmanager
+        def write(self) -> Iterator[sqlite3.Connection]:
+            with super().write() as connection:
+                yield connection
+                if moment == "before-commit":
+                    raise Crash
+            raise Crash
+
+    block = place.anchor().block
+    with pytest.raises(Crash):
+        StateProofs(place.profile, Dying(place.path)).step()
+    assert place.ask(statekeep.standing, block) == ("pending" if moment == "before-commit" else "kept")
+    captured(place)
+    verdict = verify(Bundle(MemorySource(place.files(device))), place.trust(), ask=["key_valid"])
+    assert verdict.questions["key_valid"].ground == "PROVED"
 
 
 def test_a_state_that_nodes_have_forgotten_is_given_up_and_said_so(place: OnChain, device: Device) -> None:
