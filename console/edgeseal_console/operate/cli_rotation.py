@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from edgeseal.cose import PublicKey
-from edgeseal.errors import UsageError
+from edgeseal.errors import EdgesealError, UsageError
 from edgeseal.possession import Proof, Rotation
 from edgeseal.statements.revocation import REASONS
+from edgeseal_console.operate import home as homes
 from edgeseal_console.operate.cli_registry import acting, kid_of, registry_of, told, whose
-from edgeseal_console.operate.words import Parsers
+from edgeseal_console.operate.words import Parsers, gateway_of, say
 
 
 def add_rotation(branch: Parsers) -> None:
@@ -105,6 +106,23 @@ def add_gateway_key(branch: Parsers) -> None:
     )  # fmt: skip
 
 
+def _readiness(home: homes.Home, new: PublicKey) -> str:
+    """Say whether the newest keyset names the new gateway key, as the gateway tells: devices learn it from there."""
+    from edgeseal_console.operate import signing
+
+    try:
+        with gateway_of(home) as gateway:
+            keyset, _ = signing.newest_keyset(gateway, home.network())
+    except EdgesealError as error:
+        return f"note: cannot see whether the newest keyset names the new key ({error.message})"
+    if any(member.key.kid == new.kid for member in keyset.with_role("gateway")):
+        return f"keyset {keyset.version} names the new key: heads of it will be believed"
+    return (
+        f"note: keyset {keyset.version} does not name the new key; devices believe its heads only once one does "
+        "(edgeseal keyset change --add gateway=FILE, sequenced and anchored under the old key, in an orderly change)"
+    )
+
+
 def add_hand_over(branch: Parsers) -> None:
     """Add chain hand-over."""
     acting(
@@ -129,6 +147,7 @@ def _run_gateway_key(args: argparse.Namespace) -> int:
     home, registry = registry_of(args)
     new = signing.read_key(args.key)
     proof = None if args.proof is None else challenges.read_proof(home, args.proof)
+    say(_readiness(home, new))
     done = gatewaykey.switch(registry, new, args.reason, proof=proof, until=args.position)
     if proof is not None and not args.dry_run:
         challenges.used(home, proof.challenge)
