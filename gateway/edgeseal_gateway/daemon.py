@@ -42,6 +42,7 @@ from edgeseal_gateway.web.server import Server, read_tokens
 WINDOW: Final = 128
 IDLE_S: Final = 0.2
 STOP_TIMEOUT_S: Final = 20.0
+LEASE_WAIT_S: Final = 2.0
 _log = logging.getLogger("edgeseal.gateway")
 
 
@@ -113,12 +114,13 @@ class Gateway:
 
         Raises the error that ended it, if one did.
         """
-        self.link.start()
-        for stage in self._stages:
-            stage.start()
         self.server.start(self.fate.end)
         sdnotify.notify("READY=1")
         _log.info("running: API on %s, fleet log %s", self.server.url, self._profile.fleet_log.hex())
+        if self._take_lease():
+            self.link.start()
+            for stage in self._stages:
+                stage.start()
         while not self.fate.wait(5.0):
             if all(stage.is_alive() for stage in self._stages):
                 sdnotify.notify("WATCHDOG=1")
@@ -135,12 +137,13 @@ class Gateway:
         self._work.set()
         self._courier.wake()
         deadline = time.monotonic() + STOP_TIMEOUT_S
-        for stage in self._stages:
+        running = [stage for stage in self._stages if stage.ident is not None]
+        for stage in running:
             stage.join(max(0.1, deadline - time.monotonic()))
-        if self.fate.error is None and not any(stage.is_alive() for stage in self._stages):
+        if running and self.fate.error is None and not any(stage.is_alive() for stage in self._stages):
             with contextlib.suppress(EdgesealError):
                 self.chain.drain(self._config.chain.stop_wait_secs)
-        with contextlib.suppress(Unavailable):
+        with contextlib.suppress(EdgesealError):
             self.lease.release()
         self._courier.close()
         self._index.stop()
@@ -148,6 +151,26 @@ class Gateway:
         self.link.stop()
         os.close(self._lock)
         _log.info("stopped")
+
+    def _take_lease(self) -> bool:
+        """Wait for the lease; until it is ours nothing is taken in, sent or signed here. Return False at the end."""
+        said = ""
+        while not self.fate.ended:
+            try:
+                self._hold()
+            except Unavailable as error:
+                self.board.say("lease", error)
+                if error.code != said:
+                    _log.warning("waiting: %s", error)
+                said = error.code
+            except EdgesealError as error:
+                self.fate.end(error)
+            else:
+                self.board.say("lease", None)
+                return True
+            sdnotify.notify("WATCHDOG=1")
+            self.fate.wait(LEASE_WAIT_S)
+        return False
 
     def _hold(self) -> float:
         try:

@@ -120,8 +120,7 @@ class Lease:
             if not self._may_take(row):
                 raise Unavailable(
                     "lease_held",
-                    f"another gateway signs for this store (token {row.token}); this one takes things in and signs "
-                    "nothing",
+                    f"another gateway signs for this store (token {row.token}); this one waits, and signs nothing",
                     "stop one of them; if the other is dead, this one takes over by itself within a minute",
                 )
             token = leases.take(connection, row, self._holder, self._place, self._end_ms())

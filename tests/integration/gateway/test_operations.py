@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from edgeseal.chainrules import ChainRules
 from edgeseal.fleetlog_event import ANCHORED_TOPIC, decode_anchored
 from edgeseal.messages import ReceiptMessage
+from edgeseal_gateway import localapi
 from edgeseal_gateway.chain import history
+from edgeseal_gateway.config import read_config
 from tests.integration.gateway.rig import Rig, until
 
 
@@ -56,10 +59,9 @@ def test_what_happens_is_seen_in_status_and_metrics(rig: Rig) -> None:
 def test_by_hand(rig: Rig) -> None:
     done = rig.command("anchor", "flush", "--words", "auditor: before Friday")
     assert done["state"] == "done" and done["words"] == "auditor: before Friday" and done["outcome"]
-    refused = rig.command("anchor", "cancel", "999999", "--words", "operator: by mistake", code=1)
-    assert refused["state"] == "refused" and "999999" in refused["outcome"]
-    assert rig.command("anchor", "flush", code=1)["code"] == "operation_words"
-    trail = rig.command("anchor", "trail")["operations"]
+    refused = localapi.operate(read_config(rig.config), "cancel", 999_999, "operator: by mistake")
+    assert refused["state"] == "refused" and not refused["ok"] and "999999" in refused["outcome"]
+    trail = localapi.call(read_config(rig.config), "/v1/operations")["operations"]
     assert [one["what"] for one in trail][-2:] == ["flush", "cancel"]
 
 
@@ -97,7 +99,9 @@ def test_a_second_gateway_on_the_same_store_is_refused_clearly(rig: Rig) -> None
 
 
 def test_a_gateway_whose_lease_was_taken_stops_and_says_why(rig: Rig) -> None:
-    """Somebody on another machine opened the same store. This one must not sign once more: it ends with exit code 2."""
+    """Somebody on another machine opened the same store. This one must not sign once more: it ends with exit code 2,
+    and, started again, waits for its turn.
+    """
     store = rig.folder / "state" / "gateway.db"
     with sqlite3.connect(store, timeout=60) as connection:
         connection.execute("UPDATE lease SET token = token + 1, holder = x'00', place = 'elsewhere'")
@@ -108,11 +112,18 @@ def test_a_gateway_whose_lease_was_taken_stops_and_says_why(rig: Rig) -> None:
     assert rig.process.wait(60) == 2
     rig.process = None
     assert "lease_lost" in (rig.folder / "gateway.log").read_text()
+    with sqlite3.connect(store, timeout=60) as connection:  # the other renews it again and again
+        connection.execute("UPDATE lease SET until = ?", (time.time_ns() // 10**6 + 10**9,))
+    connection.close()
+    rig.start()
+    until(lambda: "lease_held" in str(rig.get("/v1/status")["troubles"]), "it says that another one has the lease")
+    assert not rig.get("/v1/status")["lease"]["held"] and rig.http.get("/v1/health").status_code == 503
     with sqlite3.connect(store, timeout=60) as connection:
         connection.execute("UPDATE lease SET holder = x'', until = 0")
     connection.close()
-    rig.start()
-    until(lambda: rig.get("/v1/status")["lease"]["held"], "it takes its turn again")
+    until(lambda: rig.get("/v1/status")["lease"]["held"], "it takes its turn")
+    digest = rig.hand_in(rig.tenant.enrolment(device))["digest"]
+    assert rig.get(f"/v1/statements/{digest}", wait=30)["state"] == "sequenced", "what was handed in was not lost"
 
 
 def test_at_the_end_it_lets_go_of_the_lease(rig: Rig) -> None:

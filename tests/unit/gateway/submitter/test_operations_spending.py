@@ -47,7 +47,7 @@ def test_S24_the_budget_is_spent_by_what_was_signed_also_before_a_restart(rig: R
     rig.audit()
 
 
-def test_S24_what_failed_to_be_mined_counts_with_the_most_it_can_cost(rig: Rig) -> None:
+def test_S24_what_is_not_mined_yet_counts_with_the_most_it_can_cost(rig: Rig) -> None:
     rig.step()
     (only,) = rig.attempts()
     assert rig.ask(attempts.spent, 0) == [(only.at_ms, only.most)]
