@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from edgeseal.errors import InvariantBroken, Unavailable
+from edgeseal.errors import InvariantBroken, Unavailable, UsageError
+from edgeseal_gateway import daemon
 from edgeseal_gateway.chain.lease import TTL_S, Lease, fence
 from edgeseal_gateway.store import leases
 from edgeseal_gateway.store.database import Database
@@ -220,3 +222,12 @@ def test_S52_a_store_that_takes_nothing_ends_the_lease(database: Database, machi
     database.connection.execute("PRAGMA query_only = 0")
     lease.hold()
     assert lease.held()
+
+
+def test_S42_a_second_gateway_on_the_same_state_directory_is_refused_at_once(tmp_path: Path) -> None:
+    first = daemon._lock(tmp_path / "lock")
+    with pytest.raises(UsageError, match="another gateway runs on this state directory") as caught:
+        daemon._lock(tmp_path / "lock")
+    assert caught.value.code == "already_running"
+    os.close(first)
+    os.close(daemon._lock(tmp_path / "lock"))
