@@ -118,9 +118,10 @@ class EventChain:
 class EventNode(EvmClient):
     """One endpoint that shows an :class:`EventChain`.
 
-    ``height`` limits how far it has got; ``final`` is its ``finalized`` tag (None: it has none); ``longest`` the most
-    blocks it answers for at once; ``fails_at`` the question for events at which it breaks off; ``meanwhile`` is called
-    once after its next answer about events.
+    ``height`` limits how far it has got, ``indexed`` how far its events have (what is above is silently not there);
+    ``final`` is its ``finalized`` tag (None: it has none); ``longest`` the most blocks it answers for at once;
+    ``fails_at`` the question for events at which it breaks off; ``meanwhile`` is called once after its next answer
+    about events.
     """
 
     def __init__(self, chain: EventChain) -> None:
@@ -129,6 +130,7 @@ class EventNode(EvmClient):
         self.height: int | None = None
         self.final: int | None = None
         self.longest = 1 << 62
+        self.indexed: int | None = None
         self.fails_at: int | None = None
         self.meanwhile: Callable[[], None] | None = None
         self.asked: list[tuple[int, int]] = []
@@ -168,6 +170,8 @@ class EventNode(EvmClient):
             raise Rejected(-32005, "query exceeds range", b"")
         found = []
         for block in self._shown()[first : last + 1]:
+            if self.indexed is not None and block.number > self.indexed:
+                break
             for index, event in enumerate(block.events):
                 log = event.log(self._address(event.contract))
                 if log.address in addresses and all(

@@ -25,6 +25,8 @@ SPAN: Final = 5_000
 """Blocks asked for in one question for events."""
 DEPTH: Final = 64
 """Blocks that may still be replaced where the chain has no ``finalized`` of its own, or more if the profile says so."""
+OVERLAP: Final = 16
+"""Blocks looked through again each time: a node behind a balancer may give a block's header before its events."""
 TRIES: Final = 3
 """How often a range is read again at once because the chain moved under it."""
 _FINAL: Final = "mirror_final"
@@ -61,8 +63,8 @@ class Follower:
         A node that is behind what was read already is waited for: nothing is dropped because of it.
 
         Raises:
-            Unavailable: the node; ``chain_moved``: blocks were replaced while they were read;
-                ``finality_contradicted``: the node's chain is not the one whose final blocks were read.
+            Unavailable: the node; ``rpc_moved``: blocks were replaced while they were read;
+                ``rpc_finality``: the node's chain is not the one whose final blocks were read.
         """
         newest = self._header("latest")
         with self._database.read() as connection:
@@ -80,11 +82,12 @@ class Follower:
         old = kept[0].number if kept else 0
         stand = Block(newest.number, newest.hash, newest.timestamp)
         first = base + 1
+        again = max(0, first - OVERLAP) if kept else first
         while first <= newest.number:
             last = min(newest.number, max(first + SPAN - 1, old))  # what is dropped is read again in the same go
-            rows, blocks = self._read(first, last, final)
+            rows, blocks = self._read(again, last, final)
             self._store(first - 1, rows, blocks, min(final, last))
-            stand, first = blocks[-1], last + 1
+            stand, first, again = blocks[-1], last + 1, last + 1
         return stand
 
     def _store(self, above: int, rows: list[Row], blocks: list[Block], final: int) -> None:
@@ -108,7 +111,7 @@ class Follower:
                 return kept[0].number if one is reached[0] else one.number
             if one.number <= final:
                 raise Unavailable(
-                    "finality_contradicted",
+                    "rpc_finality",
                     f"block {one.number} was final as {one.hash.hex()[:16]}…, this node has another one there",
                     "ask a second endpoint which is right; correct the endpoints of the network profile",
                 )
@@ -129,7 +132,7 @@ class Follower:
                 if entry.block_number in headers
             ):
                 return self._rows(found, headers), self._blocks(headers, end)
-        raise Unavailable("chain_moved", f"the chain took blocks {first} to {last} back while they were read")
+        raise Unavailable("rpc_moved", f"the chain took blocks {first} to {last} back while they were read")
 
     def _logs(self, first: int, last: int) -> Iterator[tuple[_Source, FoundLog]]:
         for source in self._sources:

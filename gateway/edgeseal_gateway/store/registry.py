@@ -59,9 +59,9 @@ def version_of(line: bytes, version: int) -> bytes:
 
 
 def add(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
-    """Keep events that are not kept yet."""
+    """Keep events; those that are kept already stay as they are."""
     connection.executemany(
-        "INSERT INTO mirrored VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO mirrored VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (row.number, row.log_index, row.block, row.time, row.event, row.subject, row.object,
              cbor.encode(row.fields))
