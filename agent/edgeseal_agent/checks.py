@@ -16,7 +16,7 @@ from typing import Final
 from edgeseal.errors import EdgesealError, Unavailable, UsageError
 from edgeseal_agent import identity, recovery
 from edgeseal_agent.clock import DeviceClock
-from edgeseal_agent.config import Config
+from edgeseal_agent.config import Config, TpmConfig
 from edgeseal_agent.disk import MB, DiskGuard
 from edgeseal_agent.freshness import Freshness, freshness
 from edgeseal_agent.initialise import read_pack
@@ -63,6 +63,8 @@ def check(config: Config) -> Iterator[Finding]:
         yield lock_out
     if not locked and (store is not None or not config.key.create):
         yield _try("device key", lambda: _key(config, store))
+    if config.tpm is not None:
+        yield attestation(config.tpm)
     yield _try("model", lambda: _model(config))
     yield _try("source", lambda: _source(config))
     yield from _mqtt(config)
@@ -70,6 +72,24 @@ def check(config: Config) -> Iterator[Finding]:
     if config.mqtt is not None and found is not None:
         yield from _gateway(found)
     yield _clock(config, found)
+
+
+def attestation(config: TpmConfig) -> Finding:
+    """Let the TPM attest once: a run goes on without, and records a fault. Raises nothing of its own."""
+    from edgeseal import tpmstruct
+    from edgeseal.adapters.tpmtools import TpmTools
+
+    what, tools, nothing = "TPM attestation", TpmTools(config.tcti), bytes(32)
+    try:
+        clock = tpmstruct.attested(tools.quote(nothing)[0], tpmstruct.QUOTE).clock
+        counter = "no counter"
+        if config.counter is not None:
+            said = tpmstruct.attested(tools.certify_counter(config.counter, nothing)[1], tpmstruct.NV)
+            counter = f"counter {int.from_bytes(said.content, 'big')}"
+    except EdgesealError as error:
+        return Finding(what, "warn", error.message, error.remedy or PROVISION)
+    counts = f"{clock.resets} resets, {clock.restarts} restarts, {counter}"
+    return Finding(what, "ok", f"{counts}, every {config.attest_s} s")
 
 
 def _try(what: str, look: Callable[[], str]) -> Finding:

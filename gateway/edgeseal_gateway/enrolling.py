@@ -35,6 +35,8 @@ def new_claim(
     if not 0 < seconds <= MAX_SECONDS:
         raise UsageError("claim_seconds", f"a claim lasts 1 to {MAX_SECONDS} seconds")
     if len(store.claims(connection)) >= MAX_CLAIMS:
+        store.forget_expired(connection, now_ms)
+    if len(store.claims(connection)) >= MAX_CLAIMS:
         raise UsageError("too_many_claims", f"{MAX_CLAIMS} claims are kept")
     store.add_claim(connection, attestation.claim_digest(token), groups, now_ms + 1_000 * seconds)
 

@@ -21,6 +21,7 @@ from edgeseal.adapters import pkcs11 as adapter
 from edgeseal.adapters.pkcs11 import Pkcs11Signer
 from edgeseal.adapters.tpmtools import TpmTools
 from edgeseal.errors import Unavailable, VerificationError
+from edgeseal_agent import checks
 from edgeseal_agent.attestoffer import shown
 from edgeseal_agent.config import TpmConfig
 from tests.enrolments import TOKEN
@@ -172,6 +173,16 @@ def test_the_tpm_says_where_it_stands(bound: Bound) -> None:
     output = {"size": 2, "root": root, "clock": clock, "counter": second.counter}
     record("tpm-state", "swtpm's clock, counts and NV counter", "attest-evidence",
            {"evidence": evidence, "log": log, "ak": ak.point}, output)  # fmt: skip
+
+
+def test_the_doctor_lets_it_attest(bound: Bound, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = TpmConfig(bound.evidence, bound.tpm.tcti, 60, COUNTER)
+    found = checks.attestation(config)
+    assert found.state == "ok" and "restarts, counter " in found.detail and found.detail.endswith("every 60 s")
+    assert checks.attestation(dataclasses.replace(config, counter="0x1500077")).state == "warn"
+    monkeypatch.setenv("PATH", "/nonexistent")
+    missing = checks.attestation(config)
+    assert (missing.state, missing.remedy) == ("warn", "apt-get install --no-install-recommends tpm2-tools")
 
 
 def test_what_is_not_there_is_named(bound: Bound, tmp_path: Path) -> None:

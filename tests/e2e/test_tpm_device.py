@@ -35,6 +35,7 @@ def test_a_tpm_device_from_enrolment_to_anchored_evidence(
     check = fleet.run_json("edgeseal-agent", "check", "--config", device.config)
     findings = {finding["what"]: finding for finding in check["findings"]}
     assert findings["TPM lock-out"]["state"] == "ok" and f"of {MAX_TRIES} tries" in findings["TPM lock-out"]["detail"]
+    assert findings["TPM attestation"]["state"] == "ok", findings["TPM attestation"]
     device.program.start()
     fleet.run("edgeseal", "model", "publish", "--home", fleet.home, PACKAGE)
     sent = fleet.run_json(

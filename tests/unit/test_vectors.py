@@ -253,6 +253,8 @@ def run_bundle(given: Input) -> Any:
     bundle.fleet_heads(), bundle.consistency(), bundle.snapshot_proofs()
     for digest in bundle.packages():
         assert bundle.package(digest)
+    for digest in bundle.enrolments():
+        assert bundle.enrolment_evidence(digest)
     for name in given["files"]:
         if found := re.fullmatch("inputs/([0-9a-f]{64})", name):
             bundle.input(bytes.fromhex(found[1]))

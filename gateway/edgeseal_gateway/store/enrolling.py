@@ -63,6 +63,11 @@ def add_claim(connection: sqlite3.Connection, digest: bytes, groups: tuple[str, 
     )  # fmt: skip
 
 
+def forget_expired(connection: sqlite3.Connection, now_ms: int) -> None:
+    """Drop claims that ended without having been used."""
+    connection.execute("DELETE FROM claim WHERE expires <= ? AND state <> 'used'", (now_ms,))
+
+
 def claim(connection: sqlite3.Connection, digest: bytes) -> Claim | None:
     """Return the claim of this digest."""
     row = connection.execute("SELECT * FROM claim WHERE digest = ?", (digest,)).fetchone()

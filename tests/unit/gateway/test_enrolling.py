@@ -75,6 +75,15 @@ def test_a_claim_ends(box: Founded, seconds: int, code: str) -> None:
         enrolling.new_claim(connection, bytes(32), (), NOW, seconds)
 
 
+def test_claims_that_ended_make_room_for_new_ones(box: Founded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(enrolling, "MAX_CLAIMS", 1)
+    with box.database.write() as connection:
+        with pytest.raises(EdgesealError, match="too_many_claims"):
+            enrolling.new_claim(connection, token("next"), (), NOW, DAY)
+        enrolling.new_claim(connection, token("next"), (), NOW + 1_000 * DAY, DAY)
+        assert [claim.digest for claim in store.claims(connection)] == [attestation.claim_digest(token("next"))]
+
+
 def test_an_offer_that_does_not_hold_uses_no_claim_up(box: Founded) -> None:
     device = device_of(box)
     tpm = SoftTpm("one")

@@ -88,6 +88,18 @@ def cases() -> Cases:
     yield from bad_offers()
     yield from bad_transcripts()
     yield from states()
+    yield from bundled()
+
+
+def bundled() -> Cases:
+    """Evidence in a bundle, named by its digest (14)."""
+    data = evidence()["evidence"]
+    counts = dict.fromkeys(("records", "heads", "statements", "receipts", "keys", "anchors", "openings"), 0)
+    name = f"enrolments/{hashed(data).hex()}.cbor"
+    yield good("bundle", "evidence under its digest", "bundle", {"files": {name: data}}, **counts)
+    other, unnamed = {"files": {name: data[1:]}}, {"files": {"enrolments/x.cbor": data}}
+    yield bad("bundle-other", "evidence_digest", "other bytes than the name says", "bundle", other)
+    yield bad("bundle-name", "bundle_layout", "a name that is no digest", "bundle", unnamed)
 
 
 def recorded() -> Cases:
