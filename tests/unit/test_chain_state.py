@@ -18,6 +18,7 @@ from edgeseal.evmproof.state import verify_slots
 from edgeseal.stateevidence import CommandChain
 from edgeseal.verify import Verdict, verify
 from edgeseal.verify.standing import valid_at
+from edgeseal_console.investigate.verify import render
 from tests.chainstate import COMMAND_LOG, MODELS, OPEN, REVOKED, Contracts, Trie, place
 from tests.tamper.by_chain import last, proved, registry_of, told, trust_of
 from tests.world import CODE, CONTRACT, MODEL, REGISTRY, World
@@ -146,6 +147,7 @@ def test_whether_commands_were_also_logged_is_shown_and_changes_no_answer() -> N
     assert logged(verdict) == [True]
     assert verdict.questions["command_authority"].answer == "ok"
     assert "1 of 1 commands also stand in the command log" in verdict.questions["command_authority"].detail
+    assert "1 of 1 commands were also logged on chain" in render(verdict, trusted=True)
     block = verdict.as_json()["chain"]
     assert block["commands"][0]["log"] == device.log.hex() and block["blocks"][-1]["size"] == world.size
 

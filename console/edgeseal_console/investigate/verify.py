@@ -16,6 +16,8 @@ from edgeseal.statements.enrolment import Enrolment
 from edgeseal.statements.keyset import Keyset
 from edgeseal.trust import Trust
 from edgeseal.verify import QUESTIONS, ChainView, Reexecution, Verdict, refused, verify
+from edgeseal.verify.times import when
+from edgeseal.verify.verdict import ChainShown
 from edgeseal_console.investigate.escape import safe
 from edgeseal_console.investigate.opening import opened, read_trust
 
@@ -92,6 +94,8 @@ def render(verdict: Verdict, trusted: bool) -> str:
         )
         lines.append(f"{_MARKS[answer.answer]}  {question:<18}  {safe(ground)}")
         lines.append(f"        {safe(answer.detail)}")
+    if verdict.chain is not None:
+        lines += ["", _chain_line(verdict.chain)]
     for title, found in (("failures", verdict.failures), ("not answered", verdict.unanswered)):
         if found:
             lines += ["", f"{title}:"]
@@ -105,6 +109,15 @@ def render(verdict: Verdict, trusted: bool) -> str:
             "this bundle's author.",
         ]
     return "\n".join(lines)
+
+
+def _chain_line(chain: ChainShown) -> str:
+    """Say which state of the chain was proved, and how many commands are in it."""
+    _, number, time, size = chain.blocks[-1]
+    reach = "" if size is None else f", fleet log size {size} there"
+    held = sum(logged is True for *_, logged in chain.commands)
+    logged = f"; {held} of {len(chain.commands)} commands were also logged on chain" if chain.commands else ""
+    return f"chain state proved after {len(chain.blocks)} blocks, the newest {number} of {when(time)}{reach}{logged}"
 
 
 def _place(entry: Any) -> str:
