@@ -68,7 +68,7 @@ REMEDIES: Final = {
     "UnknownKey": "the key is not registered in this log: see edgeseal identity list --registry",
     "UnknownLog": "the contract knows no such log: compare the network profile with the chain (edgeseal chain probe)",
     "UnknownTenant": "the tenant is not open on this chain: edgeseal chain deploy",
-    "UnknownVersion": "the version is not registered: see edgeseal model list",
+    "UnknownVersion": "the version is not registered: edgeseal model register, and see edgeseal model line",
     "UntilAboveAnchored": "a position is void from the past or from now: give at most the anchored size",
     "UntilNotLower": "a revocation can only be moved to an earlier position",
     "VersionExists": "the version is registered with another digest: take a new version",

@@ -8,6 +8,7 @@ import pytest
 
 from edgeseal.errors import UsageError
 from edgeseal_gateway.config import read_config
+from edgeseal_gateway.enforcement import Policy
 
 GOOD = """\
 schema: edgeseal-gateway/1
@@ -88,6 +89,8 @@ def test_beyond_loopback_it_takes_tls_and_tokens(tmp_path: Path) -> None:
         ("schema:", "extra: 1\nschema:", "extra"),
         ("schema:", "head_interval_ms: 0\nschema:", "head_interval_ms"),
         ("schema:", "anchor: {secs: 1, minutes: 2}\nschema:", "anchor.minutes"),
+        ("schema:", "enforce: {models: perhaps}\nschema:", "enforce.models"),
+        ("schema:", "enforce: {scopes: auto}\nschema:", "enforce.scopes"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, place: str) -> None:
@@ -95,6 +98,12 @@ def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, place: str) 
     with pytest.raises(UsageError) as caught:
         read_config(write(tmp_path, GOOD.replace(old, new, 1)))
     assert caught.value.code == "config_invalid" and place in caught.value.message
+
+
+def test_what_the_registries_enforce(tmp_path: Path) -> None:
+    assert read_config(write(tmp_path, GOOD)).enforce == Policy("auto", "auto", "auto")
+    chosen = GOOD.replace("schema:", "enforce: {devices: never, models: always}\nschema:", 1)
+    assert read_config(write(tmp_path, chosen)).enforce == Policy("never", "auto", "always")
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
