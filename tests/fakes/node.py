@@ -40,6 +40,7 @@ class FakeNode(EvmClient):
         self.wrong_code = False
         self.final_depth = final_depth
         self.final_lie: int | None = None
+        self.count_lie: int | None = None
         self.receipt_lies: dict[bytes, TxReceipt | None] = {}
         self.forgets_state = False
         self.swallows = False
@@ -91,7 +92,7 @@ class FakeNode(EvmClient):
 
     def transaction_count(self, address: bytes, block: Where = "latest") -> int:
         self._ask(f"transaction_count {block!r}")
-        return self._seen[-1].state.nonces.get(address, 0)
+        return self._seen[-1].state.nonces.get(address, 0) if self.count_lie is None else self.count_lie
 
     def header(self, block: Where) -> BlockHeader | None:
         self._ask("header")

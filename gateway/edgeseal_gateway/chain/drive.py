@@ -34,7 +34,7 @@ class Driver:
         """Push the lowest unmined nonce and send those above it again when it is time. Raises Unavailable."""
         with self._means.database.read() as connection:
             slots = attempts.unmined(connection, look.mined_nonces)
-            mined = {one.size for one in anchors.in_flight(connection) if one.tx is not None}
+            mined = anchors.on_chain(connection, {one.size for slot in slots for one in slot})
         self._forget({slot[0].nonce for slot in slots}, {one.hash for slot in slots for one in slot})
         if slots and slots[0][0].nonce > look.mined_nonces:
             filling = self._preparer.filling(look.mined_nonces, look)

@@ -143,6 +143,18 @@ class Endpoints:
             raise Unavailable("rpc_unreachable", self._why(last), "are the nodes of the network profile running?")
         return said
 
+    def least_used(self, address: bytes) -> int | None:
+        """Return how many nonces of an account are mined, as far as every usable endpoint agrees: what only one of them
+        says was used is not blamed on a stranger. None when none answers.
+        """
+        found = []
+        for one in self.usable():
+            try:
+                found.append(one.client.transaction_count(address))
+            except (Unavailable, Rejected) as error:
+                self._failed(one, error)
+        return min(found, default=None)
+
     def contradicted(self, number: int, block: bytes) -> bool:
         """Tell whether an endpoint that has this height says that another block stands there."""
         return any(self._has(one, number, block) is False for one in self.usable())

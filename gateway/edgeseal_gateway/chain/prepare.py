@@ -53,12 +53,11 @@ class Preparer:
             return None
         transaction = self._transaction(profile.fleet_log_contract, data, gas, offer)
 
+        following = self._following(look)
+
         def nonce(connection: sqlite3.Connection) -> int:
-            known = attempts.next_nonce(connection)
-            if known is None:
-                attempts.not_below(connection, look.mined_nonces)
             anchors.move(connection, wanted.size, (anchors.QUEUED, anchors.BLOCKED_FUNDS), anchors.PREPARED)
-            return look.mined_nonces if known is None else known
+            return following(connection)
 
         if not self._may_pay(transaction, 0, look):
             self._block(wanted)
@@ -84,14 +83,7 @@ class Preparer:
             means.say(Unavailable("fee_ceiling", "the chain asks more than may be offered for a gas"))
             return None
         transaction = self._transaction(profile.fleet_log_contract, data, gas, offer)
-
-        def nonce(connection: sqlite3.Connection) -> int:
-            known = attempts.next_nonce(connection)
-            if known is None:
-                attempts.not_below(connection, look.mined_nonces)
-            return look.mined_nonces if known is None else known
-
-        return self._keep(0, transaction, nonce, 0) if self._may_pay(transaction, 0, look) else None
+        return self._keep(0, transaction, self._following(look), 0) if self._may_pay(transaction, 0, look) else None
 
     def replacement(self, newest: Attempt, look: Look) -> Attempt | None:
         """Sign and keep a transaction that pays more for the same nonce; None where the old one must do."""
@@ -117,6 +109,23 @@ class Preparer:
             return None
         transaction = self._transaction(self._means.account.address, b"", EMPTY_GAS, offer)
         return self._keep(0, transaction, lambda _: nonce, 0) if self._may_pay(transaction, 0, look) else None
+
+    def _following(self, look: Look) -> _Nonce:
+        """Return what takes the next nonce: the journal's, or, before there is one, the first that no endpoint says was
+        used.
+        """
+        with self._means.database.read() as connection:
+            known = attempts.next_nonce(connection)
+        used = self._means.endpoints.least_used(self._means.account.address) if known is None else known
+        first = look.mined_nonces if used is None else used
+
+        def take(connection: sqlite3.Connection) -> int:
+            known = attempts.next_nonce(connection)
+            if known is None:
+                attempts.not_below(connection, first)
+            return first if known is None else known
+
+        return take
 
     def _outbid(
         self, newest: Attempt, to: bytes, data: bytes, gas: int, look: Look, size: int | None = None

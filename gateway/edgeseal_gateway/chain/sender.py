@@ -121,13 +121,19 @@ class Sender:
         halted = next((one for one in flying if one.state == anchors.REVERTED), None)
         if halted is not None:
             means.say(self._finisher.halted(halted))
-        elif foreign is not None or (following is not None and look.mined_nonces > following):
+        elif foreign is not None or self._is_overtaken(following, look):
             nonce = following if foreign is None else foreign
             means.say(UsageError("foreign_nonce", f"somebody else used nonce {nonce} of this account", _FOREIGN))
         elif wanted is None or not signed or current is not None or self._is_full(len(flying)):
             return  # a head that was decided and is not signed yet: the sequencer does that next
         else:
             self._open(wanted, look)
+
+    def _is_overtaken(self, following: int | None, look: Look) -> bool:
+        """Tell whether the account has used more nonces than the journal knows, as every endpoint says."""
+        if following is None or look.mined_nonces <= following:
+            return False
+        return (self._means.endpoints.least_used(self._means.account.address) or 0) > following
 
     def _is_full(self, flying: int) -> bool:
         if flying >= anchors.MAX_UNFINAL:

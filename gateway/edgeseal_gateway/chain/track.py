@@ -51,7 +51,10 @@ class Tracker:
         mined = None if shown is None else self._mined(anchor, *shown)
         filled = mined is None and self._find([one.hash for one in rivals if one.size == 0], look) is not None
         newest = look.tip.number if shown is None else max(look.tip.number, shown[1].height)
-        seen = Seen(newest, look.mined_nonces, ours[-1].nonce if ours else None, mined, filled)
+        used = look.mined_nonces
+        if mined is None and ours and used > ours[-1].nonce:
+            used = means.endpoints.least_used(means.account.address) or 0  # one that lies cannot stop us
+        seen = Seen(newest, used, ours[-1].nonce if ours else None, mined, filled)
         state = self._states.setdefault(anchor.size, SendState(means.rules))
         where, do = state.decide(State(anchor.state), seen)
         if do is not Do.WAIT or where is State.FINAL:

@@ -98,6 +98,12 @@ def in_flight(connection: sqlite3.Connection) -> list[Anchor]:
     return _many(connection, f"WHERE state IN {(*_UNDER_WAY, CONFIRMED)} ORDER BY size")
 
 
+def on_chain(connection: sqlite3.Connection, sizes: Iterable[int]) -> set[int]:
+    """Return those of ``sizes`` whose anchors were found in a block, final or not."""
+    found = (find(connection, size) for size in sizes)
+    return {one.size for one in found if one is not None and one.tx is not None}
+
+
 def finality(connection: sqlite3.Connection, size: int) -> str:
     """Return how certain it is that the chain holds a head of ``size`` leaves or more: ``PENDING``, ``CONFIRMED`` (so
     deep that few reorganisations reach it) or ``FINAL`` (the chain's own word, or depth where the chain has none).

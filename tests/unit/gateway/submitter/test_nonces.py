@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from edgeseal.errors import Unavailable
@@ -127,6 +129,35 @@ def test_S12_nonces_used_while_nothing_was_under_way_stop_it_too(rig: Rig) -> No
     rig.step(3)
     assert rig.sender.blocked is not None and rig.sender.blocked.code == "foreign_nonce"
     assert len(rig.account.signed) == 1
+
+
+def test_S12_one_endpoint_alone_cannot_blame_a_stranger(tmp_path: Path) -> None:
+    """It claims that nonces are used which the other has not seen: nothing stops, and nothing is purged or skipped."""
+    rig = Rig(tmp_path, endpoints=2)
+    rig.nodes[0].count_lie = 9
+    rig.step(NONCE_LOST_AFTER + 3)
+    assert rig.state() in (anchors.PREPARED, anchors.SENT) and rig.ask(attempts.foreign) is None
+    rig.work(2)
+    rig.audit()
+    size = rig.grow("one")
+    rig.work(size)
+    rig.audit()
+    assert rig.sender.blocked is None
+
+
+@pytest.mark.parametrize("lie", [0, 1])
+def test_S08_an_endpoint_that_has_forgotten_our_nonces_gets_nothing_signed_anew(tmp_path: Path, lie: int) -> None:
+    """What stands on the chain is not outbid, whatever one endpoint says is still to be mined."""
+    rig = Rig(tmp_path, endpoints=2)
+    rig.work(2)
+    size = rig.grow("one")
+    rig.work(size)
+    rig.nodes[0].count_lie = lie
+    signed = len(rig.account.signed)
+    for _ in range(5):
+        rig.wait(60)
+        rig.step()
+    assert len(rig.account.signed) == signed == 2
 
 
 def test_S13_one_account_one_kind_of_transaction(rig: Rig) -> None:

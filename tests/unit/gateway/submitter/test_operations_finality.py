@@ -98,9 +98,7 @@ def test_S32_a_chain_that_goes_back_and_forth_stops_nothing(rig: Rig) -> None:
         rig.mine()
         rig.grow(name)
     rig.work(2)
-    last = rig.ask(anchors.newest_wanted) or rig.ask(anchors.open_anchor)
-    assert last is not None
-    rig.work(last.size)
+    rig.work(rig.sequence())
     assert rig.sender.blocked is None
     rig.audit()
 
