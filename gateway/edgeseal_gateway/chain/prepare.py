@@ -16,6 +16,7 @@ from edgeseal_gateway.chain import anchor as anchoring
 from edgeseal_gateway.chain import budget, fees, lease
 from edgeseal_gateway.chain.datafee import data_fee
 from edgeseal_gateway.chain.means import Look, Means
+from edgeseal_gateway.chain.refused import remedy
 from edgeseal_gateway.store import anchors, attempts, fleetlog
 from edgeseal_gateway.store.anchors import Anchor
 from edgeseal_gateway.store.attempts import Attempt
@@ -39,7 +40,8 @@ class Preparer:
         data = self._call_data(wanted.size, look.anchored)
         refused = self._refusal(look.client, data, "pending")
         if refused is not None:
-            means.say(UsageError("anchor_refused", f"size {wanted.size}: the contract refuses: {refused}"))
+            text = f"size {wanted.size}: {refused.message}"
+            means.say(UsageError("anchor_refused", text, remedy(refused)))
             return None
         gas = fees.gas_limit(
             look.client.estimate_gas(means.account.address, profile.fleet_log_contract, data, "latest")
@@ -73,7 +75,7 @@ class Preparer:
         means, profile = self._means, self._means.profile
         refused = self._refusal(look.client, data, "pending")
         if refused is not None:
-            means.say(UsageError("call_refused", f"the contract refuses: {refused}"))
+            means.say(UsageError("call_refused", refused.message, remedy(refused)))
             return None
         gas = fees.gas_limit(
             look.client.estimate_gas(means.account.address, profile.fleet_log_contract, data, "latest")
@@ -152,15 +154,15 @@ class Preparer:
                 raise InvariantBroken("head_missing", f"no signed head of size {size}, which is to be anchored")
             return anchoring.call_data(connection, means.contract, head, means.key, anchored)
 
-    def _refusal(self, client: EvmClient, data: bytes, state: str) -> str | None:
+    def _refusal(self, client: EvmClient, data: bytes, state: str) -> Reverted | None:
         """Return why the contract would refuse a call on this state, None when it would take it."""
         try:
             client.call(self._means.profile.fleet_log_contract, data, state, self._means.account.address)
         except Rejected as error:
             if error.data:
-                return self._means.contract.decode_error(error.data).message
+                return self._means.contract.decode_error(error.data)
             if "revert" in error.text.lower():
-                return Reverted("without a reason", (), b"").message
+                return Reverted("without a reason", (), b"")
             raise
         return None
 

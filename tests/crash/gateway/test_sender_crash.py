@@ -285,6 +285,7 @@ def test_a_refusing_contract_costs_nothing(anchored: Anchored) -> None:
     anchored.network.operator.send(anchored.profile.fleet_log_contract, data)
     anchored.sender.step()
     assert anchored.sender.blocked is not None and anchored.sender.blocked.code == "anchor_refused"
+    assert anchored.sender.blocked.remedy
     assert "WrongKey" in anchored.sender.blocked.message and anchored.wire.sent == []
     with pytest.raises(Exception, match="gateway_replaced"):
         anchored.mirror.step()
