@@ -115,7 +115,7 @@ class Collection:
             self._device(writer, log, own.get(log), log in devices, ends)
         self._write_statements(writer)
         fleet_log = self._fleet(writer, index, sorted({*devices, *own}))
-        self._anchors(writer)
+        self._anchors(writer, max((anchor["size"] for anchor in index.get("anchors", [])), default=0))
         ChainState(self.exports, self._page, self.say).write(writer, index, self.counts)
         self._rest(writer)
         writer.finish(fleet_log)
@@ -243,14 +243,19 @@ class Collection:
             found += self._page("/v1/export/snapshots", query)
         return found
 
-    def _anchors(self, writer: Writer) -> None:
+    def _anchors(self, writer: Writer, last: int) -> None:
+        """Write the anchors of exports, and the gateway's up to the one of size ``last``: a collection takes time, and
+        one that was made meanwhile holds more than was collected.
+        """
         found = {(a.block, a.log): a for export in self.exports for a in export.anchors()}
         start = 0
         while page := self._page("/v1/export/anchors", {"from": start, "limit": 64}):
             for fields in page:
                 anchor = AnchorEvidence.decode(cbor.encode(fields))
-                found[(anchor.block, anchor.log)] = anchor
-                start = max(start, anchored_size(anchor) + 1)
+                size = anchored_size(anchor)
+                start = max(start, size + 1)
+                if size <= last:
+                    found[(anchor.block, anchor.log)] = anchor
         for anchor in found.values():
             writer.anchor(anchor)
         self._count("anchors", len(found))

@@ -17,7 +17,7 @@ from edgeseal.stateevidence import AccountEvidence, CommandChain, StorageEvidenc
 
 PAGE: Final = 64
 ENTRIES: Final = 2_048
-WAIT_S: Final = 10.0
+WAIT_S: Final = 30.0
 """How long a gateway is waited for that has not yet taken the proofs of its newest anchor."""
 _PAUSE_S: Final = 0.5
 
@@ -62,6 +62,8 @@ class ChainState:
             for fields in found:
                 one = AccountEvidence.decode(cbor.encode(fields))
                 start = max(start, _number(one) + 1)
+                if _number(one) > newest:
+                    return  # made while this was collected: it would tell of more than is here
                 yield one
             if not found and (not pending or start > newest or time.monotonic() > asked_until):
                 return
