@@ -40,19 +40,24 @@ class Attests:
     def __init__(self) -> None:
         """Collect for one log."""
         self.found: list[Attest] = []
+        self.unread: list[int] = []
 
     def see(self, record: Seen) -> None:
-        """Keep a record whose body is here and of the type this module reads."""
-        if record.kind and record.fields is not None and record.fields["type"] == tpmstate.TYPE:
+        """Keep a record of the type this module reads, and the place of one whose body is not here."""
+        if not record.kind:
+            return
+        if record.fields is None:
+            self.unread.append(record.seq)
+        elif record.fields["type"] == tpmstate.TYPE:
             self.found.append(Attest(record.seq, record.boot, record.t, record.fields["evidence"]))
 
 
 def judge_attests(history: History, attests: Attests, ak: PublicKey | None) -> None:
     """Compare the attest records with the history: (1) each is signed by the attestation key of the enrolment's
-    evidence, over a head of this log; (2) what only rises rises; (3) no attest record is missing between two; (4) no
-    start of the machine is; (5) the wall clock went on as the TPM's did.
+    evidence, over a head of this log, whose root is known from the records; (2) what only rises rises; (3) no attest
+    record is missing between two; (4) no start of the machine is; (5) the wall clock went on as the TPM's did.
     """
-    if not attests.found:
+    if not attests.found and not attests.unread:
         return
     order = history.cases["append_only"]
     if ak is None:
@@ -60,18 +65,27 @@ def judge_attests(history: History, attests: Attests, ak: PublicKey | None) -> N
         return
     # (1)
     good: list[tuple[Attest, State]] = []
+    unread = list(attests.unread)
     for attest in attests.found:
         try:
             state = tpmstate.check(attest.evidence, history.log, ak)
         except EvidenceError as error:
             order.fail(error.code, f"attest record {attest.seq}: {error.message}", attest.seq)
             continue
-        if not 0 < state.size <= attest.seq or history.roots.get(state.size, state.root) != state.root:
+        root = history.roots.get(state.size)
+        if not 0 < state.size <= attest.seq or (root is not None and root != state.root):
             order.fail("attest_head", f"attest record {attest.seq} is over no head of this log", attest.seq)
-            continue
-        good.append((attest, state))
+        elif root is None:
+            unread.append(attest.seq)
+        else:
+            good.append((attest, state))
     for before, after in pairwise(good):
-        _judge_pair(history, before, after)
+        between = sum(before[0].seq < seq < after[0].seq for seq in unread)
+        _judge_pair(history, before, after, between)
+    if unread:
+        order.note(
+            f"{len(unread)} attest records are not judged: their bodies, or the heads they are over, are not here"
+        )
     if good:
         first, last = good[0][1].clock, good[-1][1].clock
         order.note(f"{len(good)} attest records by the TPM, in its own order")
@@ -81,7 +95,7 @@ def judge_attests(history: History, attests: Attests, ak: PublicKey | None) -> N
         )
 
 
-def _judge_pair(history: History, before: tuple[Attest, State], after: tuple[Attest, State]) -> None:
+def _judge_pair(history: History, before: tuple[Attest, State], after: tuple[Attest, State], between: int) -> None:
     (earlier, old), (later, new) = before, after
     at = f"attest record {later.seq}"
     order = history.cases["append_only"]
@@ -96,7 +110,7 @@ def _judge_pair(history: History, before: tuple[Attest, State], after: tuple[Att
     if fell and (starts == former or new.clock.safe):
         order.fail("tpm_clock_fell", f"{at}: the TPM's clock stood later before", later.seq)
         return
-    _judge_counter(history, before, after)
+    _judge_counter(history, before, after, between)
     # (4)
     missing = (new.clock.resets - old.clock.resets) - (later.boot - earlier.boot)
     cadence = history.cases["cadence"]
@@ -113,15 +127,17 @@ def _judge_pair(history: History, before: tuple[Attest, State], after: tuple[Att
         cadence.leave_open("clock_contradicts_tpm", detail)
 
 
-def _judge_counter(history: History, before: tuple[Attest, State], after: tuple[Attest, State]) -> None:
-    """(2), (3) for the NV counter: it rises by one after each record, so the next shows as much or one more."""
+def _judge_counter(history: History, before: tuple[Attest, State], after: tuple[Attest, State], between: int) -> None:
+    """(2), (3) for the NV counter: it rises by one after each record, so the next shows as much or one more, or as many
+    more as there are records between them that could not be read.
+    """
     (_, old), (later, new) = before, after
     if old.counter is None or new.counter is None:
         return
     if new.counter < old.counter:
         detail = f"attest record {later.seq}: the NV counter stood higher before"
         history.cases["append_only"].fail("tpm_counter_fell", detail, later.seq)
-    elif new.counter > old.counter + 1:
-        count = new.counter - old.counter - 1
+    elif new.counter > old.counter + 1 + between:
+        count = new.counter - old.counter - 1 - between
         detail = f"before attest record {later.seq} the TPM attested {count} times more than this history shows"
         history.cases["completeness"].leave_open("attests_missing", detail)

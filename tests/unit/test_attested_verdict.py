@@ -8,7 +8,7 @@ from hashlib import sha256
 
 import pytest
 
-from edgeseal import attestation
+from edgeseal import attestation, segment
 from edgeseal.bundle import Bundle
 from edgeseal.container import MemorySource
 from edgeseal.verify import Verdict, verify
@@ -30,6 +30,7 @@ class Site:
         self.evidence = evidence or evidence_of(self.device, self.tpm)
         self.world.enrol(self.device, assurance=level, evidence=sha256(self.evidence).digest())
         self.kept = [self.evidence]
+        self.items: dict[bytes, list[segment.Item]] = {}
 
     def verdict(self, authorities: frozenset[bytes] = frozenset({AUTHORITY})) -> Verdict:
         for device in self.world.devices:
@@ -37,7 +38,7 @@ class Site:
                 device.seal()
             self.world.deliver(device)
         self.world.anchor()
-        files = self.world.files()
+        files = self.world.files(items=self.items)
         files |= {f"enrolments/{sha256(data).hexdigest()}.cbor": data for data in self.kept}
         trust = replace(self.world.trust(), ek_authorities=authorities)
         return verify(Bundle(MemorySource(files)), trust)
@@ -244,6 +245,36 @@ def test_an_attest_record_over_another_head_fails(head: Callable[[Device], tuple
     site = lived()
     attest(site.device, site.tpm, head=head(site.device))
     assert answer(site.verdict(), "append_only") == "attest_head"
+
+
+def test_an_attest_record_over_a_head_that_nobody_shows_says_nothing() -> None:
+    """Else whoever has the TPM could let it attest today what he records as of today next week."""
+    site = lived()
+    device, tpm = site.device, site.tpm
+    for _ in range(2):
+        device.add("state", name="unsealed", pub={})
+    made_up = (device.size - 1, bytes(32))
+    attest(device, tpm, head=made_up)
+    pass_time(site, 20)
+    attest(device, tpm)
+    verdict = site.verdict()
+    assert "1 attest records are not judged" in verdict.questions["append_only"].detail
+    assert answer(verdict, "completeness") == "ok", "nor is its count held against the next one"
+
+
+def test_attest_records_whose_bodies_are_withheld_are_not_missing() -> None:
+    site = lived()
+    for _ in range(3):
+        pass_time(site, 5)
+        attest(site.device, site.tpm)
+    items = site.device.items()
+    hidden = [number for number, made in enumerate(site.device.records) if b"attest" in made.header][2:4]
+    for number in hidden:
+        items[number] = segment.header_only(site.device.records[number].header, "withheld")
+    site.items = {site.device.log: items}
+    verdict = site.verdict()
+    assert (answer(verdict, "append_only"), answer(verdict, "completeness")) == ("ok", "ok")
+    assert "2 attest records are not judged" in verdict.questions["append_only"].detail
 
 
 def test_an_attest_record_that_is_repeated_fails() -> None:
