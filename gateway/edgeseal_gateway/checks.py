@@ -10,7 +10,7 @@ from typing import Any, Final
 from edgeseal.adapters.evm import EvmClient
 from edgeseal.adapters.mqtt import Endpoint
 from edgeseal.adapters.pkcs11 import Pkcs11Signer
-from edgeseal.errors import EdgesealError, Unavailable
+from edgeseal.errors import EdgesealError, Unavailable, UsageError
 from edgeseal_gateway.chain import keystore
 from edgeseal_gateway.chain.mirror import check_endpoint
 from edgeseal_gateway.config import Config
@@ -39,8 +39,11 @@ def check(config: Config) -> Iterator[tuple[str, EdgesealError | None]]:
     if profile is not None and key is not None and database is not None:
         yield look("store fits key and profile", lambda: check_owner(database, profile.fleet_log, key.kid))
     yield look("broker", lambda: _check_broker(config.mqtt.endpoint()))
+    account = found.get("account")
     for url in () if profile is None else profile.endpoints:
         yield look(f"chain at {url}", partial(_check_chain, url, profile))
+        if account is not None and f"chain at {url}" in found:
+            yield look(f"funds of the account at {url}", partial(_check_funds, url, account.address))
 
 
 def _check_broker(endpoint: Endpoint) -> None:
@@ -56,6 +59,15 @@ def _check_broker(endpoint: Endpoint) -> None:
             f"{endpoint.host}:{endpoint.port}: {error}",
             "is the broker running, does its certificate name this host, does mqtt.tls name its authority?",
         ) from error
+
+
+def _check_funds(url: str, account: bytes) -> None:
+    if EvmClient(url).balance(account) == 0:
+        raise UsageError(
+            "funds",
+            f"account 0x{account.hex()} holds nothing: no anchor can be paid for",
+            "edgeseal chain fund, or send it",
+        )
 
 
 def _check_chain(url: str, profile: Any) -> None:

@@ -23,6 +23,7 @@ MAX_SECRET: Final = 4_096
 """The longest passphrase file read, in bytes."""
 MIN_PASSPHRASE: Final = 12
 _CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
+_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _KEY: Final = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 _IMPORT: Final = (
     "edgeseal-gateway account import --config … --key-file …, then name chain.keystore_file and its passphrase in the "
@@ -110,7 +111,8 @@ def create(config: ChainConfig, key: bytes | None = None, work: int = keystore.W
 
     A passphrase file that is not there is made first, with 256 random bits.
 
-    Raises UsageError: ``keystore_exists``, ``keystore_file``, and what :func:`passphrase` raises.
+    Raises UsageError: ``keystore_exists``, ``keystore_file``, ``account_key`` (no key of secp256k1), and what
+    :func:`passphrase` raises.
     """
     path = _keystore_path(config)
     if path.exists():
@@ -121,10 +123,16 @@ def create(config: ChainConfig, key: bytes | None = None, work: int = keystore.W
         _write(config.passphrase_file, secrets.token_hex(32).encode() + b"\n")
         # Durable: the passphrase. Interrupted here, the next call takes it.
     key = secrets.token_bytes(32) if key is None else key
-    account = Account(key)
+    account = _account(key)
     _write(path, keystore.encrypt(key, passphrase(config), work))
     # Durable: the keystore, whole or not at all. Interrupted before this, nothing of the key is left anywhere.
     return account
+
+
+def _account(key: bytes) -> Account:
+    if not 0 < int.from_bytes(key, "big") < _ORDER:
+        raise UsageError("account_key", "these 32 bytes are no key of secp256k1")
+    return Account(key)
 
 
 def read_plain(path: Path) -> bytes:

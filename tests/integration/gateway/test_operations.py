@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from edgeseal.adapters.keystore import MIN_SCRYPT
 from edgeseal.chainrules import ChainRules
 from edgeseal.fleetlog_event import ANCHORED_TOPIC, decode_anchored
 from edgeseal.messages import ReceiptMessage
 from edgeseal_gateway import localapi
-from edgeseal_gateway.chain import history
+from edgeseal_gateway.chain import history, keystore
 from edgeseal_gateway.config import read_config
 from tests.integration.gateway.rig import Rig, until
 
@@ -127,13 +128,18 @@ FINALITY_BY_TAG = ChainRules("test", "tag", 1, 1_000, "public", 6_900, "none", N
 
 @pytest.fixture
 def public(rig: Rig, tmp_path: Path) -> Iterator[Rig]:
-    """A gateway in the place of the first, of a tenant of its own, that calls final what the chain's ``finalized`` tag
-    has reached.
+    """A gateway in the place of the first, of a tenant of its own, as on a public chain: its account's key is
+    encrypted, and it calls final what the chain's ``finalized`` tag has reached.
     """
     rig.stop(signal.SIGKILL)
     other = Rig(tmp_path, rig.broker, rig.chain)
-    profile = dataclasses.replace(other.network.profile, rules=FINALITY_BY_TAG)
+    profile = dataclasses.replace(other.network.profile, rules=FINALITY_BY_TAG, kind="public")
     (tmp_path / "network.yaml").write_bytes(profile.encode())
+    encrypted = "keystore_file: account.json, passphrase_file: passphrase"
+    other.config.write_text(other.config.read_text().replace("account_key_file: account.key", encrypted))
+    plain = tmp_path / "account.key"
+    keystore.create(read_config(other.config).chain, keystore.read_plain(plain), MIN_SCRYPT)
+    plain.unlink()
     try:
         other.start()
         yield other

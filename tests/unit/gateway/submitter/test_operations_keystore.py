@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import pytest
 
 from edgeseal.adapters import keystore as files
 from edgeseal.errors import UsageError
+from edgeseal_gateway import account
 from edgeseal_gateway.chain import keystore
-from edgeseal_gateway.config import ChainConfig, read_config
+from edgeseal_gateway.config import ChainConfig, Config, read_config
+from tests.tenant import profile_for
+from tests.world import Key
 
 WORK = files.MIN_SCRYPT
 KEY = bytes(31) + b"\x01"
@@ -190,3 +194,42 @@ def test_S49_no_secret_comes_from_the_command_line() -> None:
         for option in one.option_strings
     }
     assert not {"--passphrase", "--password", "--key", "--private-key", "--secret"} & options
+
+
+@pytest.fixture
+def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """A configuration with a network profile; keystores made with little work."""
+    path = tmp_path / "gateway.yaml"
+    path.write_text(YAML)
+    (tmp_path / "network.yaml").write_bytes(profile_for(Key(4242)).encode())
+    monkeypatch.setattr(keystore, "create", partial(keystore.create, work=WORK))
+    return read_config(path)
+
+
+def test_S49_accounts_are_made_and_shown_by_command_without_a_secret(configured: Config) -> None:
+    made = account.run(configured, account.NEW, None, None)
+    shown = account.run(configured, account.SHOW, None, None)
+    assert shown["address"] == made["address"] and shown["verified"]
+    refused("keystore_exists", account.run, configured, account.NEW, None, None)
+    folder = configured.path.parent
+    secret = (folder / "passphrase").read_text().strip()
+    assert secret not in str(made) + str(shown)
+    (folder / "passphrase").unlink()
+    unopened = account.run(configured, account.SHOW, None, None)
+    assert unopened["address"] == made["address"] and not unopened["verified"], "what the file says of itself"
+    (folder / "kept-elsewhere").write_text(secret + "\n")
+    (folder / "kept-elsewhere").chmod(0o600)
+    assert account.run(configured, account.SHOW, folder / "kept-elsewhere", None)["verified"]
+
+
+def test_S49_a_key_is_imported_by_command(configured: Config) -> None:
+    plain = configured.path.parent / "old.key"
+    refused("key_file", account.run, configured, account.IMPORT, None, None)
+    plain.write_text("no key\n")
+    refused("account_key", account.run, configured, account.IMPORT, None, plain)
+    for bad in ("00" * 32, "ff" * 32):
+        plain.write_text(bad)
+        refused("account_key", account.run, configured, account.IMPORT, None, plain)
+    plain.write_text(KEY.hex())
+    made = account.run(configured, account.IMPORT, None, plain)
+    assert made["address"] == "0x" + ADDRESS.hex() and str(plain) in made["next"]
