@@ -17,6 +17,7 @@ from edgeseal.adapters.evm import Account, BoundContract, Contract, EvmClient, T
 from edgeseal.adapters.pkcs11 import Pkcs11Signer
 from edgeseal.errors import TrustError
 from edgeseal.statements import Content, prepare
+from edgeseal.statements.command import audience_subject
 from edgeseal_console import cli
 from edgeseal_console.demo.parts import CHAIN_ID, Chain, free_port
 from edgeseal_console.operate import chain as operate
@@ -39,6 +40,7 @@ PACKAGE = sha256(b"a package").digest()
 OTHER = sha256(b"another package").digest()
 DIGEST = sha256(b"a statement").hexdigest()
 GROUP = "all"
+SIGNERS = {"publisher": "publisher", "alice": "approver", "bob": "approver", "carol": "approver"}
 
 
 class Held:
@@ -73,6 +75,11 @@ class Field(Founded):
         self.profile = operate.deploy(
             self.home, rpc=chain.url, gateway=self.signer.public_key, say=lambda text: None
         )  # fmt: skip
+        for name in SIGNERS:
+            self.home = homes.add_key(self.home.folder, name, homes.SOFTHSM_MODULE)
+            held = self.home.signer(name)
+            identities = operate.Registry(self.home, self.profile, lambda text: None)
+            identities.register(held.public_key, SIGNERS[name], bytes(32), held)
         root: Any = Held(self.home.root())
         self.tenant = Tenant(self.profile, root, self.signer.public_key)
         self.tenant.operator = Held(self.home.operator())  # type: ignore[assignment]
@@ -120,16 +127,16 @@ class Field(Founded):
         self.look()
         return head.head.size
 
-    def command(self, action: str, args: dict[str, Any]) -> tuple[bytes, bytes, bytes]:
-        prev = self.ask(intake.last_command, f"group:{GROUP}")
-        return self.tenant.command(GROUP, prev, args, action=action)
+    def command(self, action: str, args: dict[str, Any], audience: bytes | str = GROUP) -> tuple[bytes, bytes, bytes]:
+        prev = self.ask(intake.last_command, audience_subject(audience))
+        return self.tenant.command(audience, prev, args, action=action)
 
-    def activates(self, model: bytes) -> str:
+    def activates(self, model: bytes, audience: bytes | str = GROUP) -> str:
         """Say what comes of a command to activate a model: a reason code, or nothing. It is not kept."""
-        return self.judged("model.activate", {"model": model})
+        return self.judged("model.activate", {"model": model}, audience)
 
-    def judged(self, action: str, args: dict[str, Any]) -> str:
-        made = self.command(action, args)
+    def judged(self, action: str, args: dict[str, Any], audience: bytes | str = GROUP) -> str:
+        made = self.command(action, args, audience)
         try:
             with self.database.write() as connection:
                 intake.accept(connection, self.profile, self.signer.public_key.kid, *made)
@@ -176,10 +183,6 @@ def sent(field: Field) -> int:
 
 def test_a_model_runs_once_approved_and_granted_and_no_longer(field: Field, run: Run) -> None:
     version = ("--line", "digits", "--version", "1")
-    for name, role in (("publisher", "publisher"), ("alice", "approver"), ("bob", "approver"), ("carol", "approver")):
-        homes.add_key(field.home.folder, name, homes.SOFTHSM_MODULE)
-        run("identity", "register", "--held", name, "--role", role)
-    field.look()
     assert field.activates(PACKAGE) == "", "without a line the registry is not in use"
     assert run("model", "show", PACKAGE.hex(), code=1)["code"] == "model_unregistered"
 
@@ -234,6 +237,25 @@ def test_a_model_runs_once_approved_and_granted_and_no_longer(field: Field, run:
     assert field.activates(PACKAGE) == "model_revoked"
     assert run("model", "show", PACKAGE.hex())["state"] == "revoked"
     assert "VersionRevoked" in run("model", "revoke", *version, code=1)["message"]
+
+
+def test_an_evaluation_is_asked_for_and_one_device_gets_the_grant(field: Field, run: Run) -> None:
+    version, device = ("--line", "graded", "--version", "1"), field.tenant.devices[0]
+    run("model", "line", "graded", "--approvals", "1", "--evaluation")
+    run("model", "register", OTHER.hex(), *version, "--dataset", DIGEST, "--training", DIGEST, "--key", "publisher")
+    first = run("model", "approve", *version, "--key", "alice")
+    assert (first["state"], first["approvals"], first["evaluated"]) == ("proposed", 1, False)
+    then = run("model", "approve", *version, "--key", "carol", "--evaluation", DIGEST)
+    assert (then["state"], then["approvals"], then["evaluated"]) == ("approved", 1, True)
+    run("model", "release", *version)
+    granted = run("model", "grant", *version, "--device", device.name, "--days", "1")
+    assert granted["audience"] == device.log.hex()
+    field.look()
+    field.later(480)
+    assert field.activates(OTHER, device.log) == "" and field.activates(OTHER) == "model_not_granted"
+    run("model", "deprecate", *version)
+    field.look()
+    assert field.activates(OTHER, device.log) == "model_revoked"
 
 
 def test_commands_are_logged_by_whom_the_chain_lets(field: Field, run: Run, tmp_path: Path) -> None:
