@@ -84,7 +84,7 @@ def said(desk: Desk) -> list[str]:
     return [finality(message) for message in desk.say()]
 
 
-def test_S28_S29_a_receipt_is_confirmed_first_and_final_when_the_chain_says_so(desk: Desk) -> None:
+def test_S28_a_receipt_is_confirmed_first_and_final_when_the_chain_says_so(desk: Desk) -> None:
     size = desk.grow(desk.device())
     desk.found(size, state=anchors.MINED)
     assert said(desk) == [], "mined is not confirmed"
