@@ -16,7 +16,7 @@ from edgeseal.network import Deployed
 from edgeseal.stateevidence import AccountEvidence, StorageEvidence
 from edgeseal.trust import Trust
 from tests.chainstate import ACTIVE, COMMAND_LOG, MODELS, OPEN, REVOKED, SUSPENDED, Contracts
-from tests.tamper.evidence import AUTHOR, GATEWAY, RPC, Evidence, row
+from tests.tamper.evidence import AUTHOR, DEVICE, GATEWAY, RPC, Evidence, row
 from tests.world import CODE, CONTRACT, MODEL, REGISTRY, Device, World
 
 PROOFS = "account and storage proofs under a trusted block"
@@ -28,6 +28,7 @@ def told(
     granted: bool = True,
     code: bytes = CODE,
     operator: tuple[int, int] | None = (0, OPEN),
+    named: bool = True,
 ) -> tuple[World, Device]:
     """Return a world whose contracts' state is proved after every anchor; ``after`` changes it before the last one."""
     world = World(1)
@@ -41,7 +42,7 @@ def told(
     made.key(device.key.kid)
     if granted:
         made.grant(MODEL, "all", (world.time_s, OPEN >> 25))
-    world.anchor()
+    world.anchor(tell=named)
     sent = world.send(device, "model.activate", {"model": MODEL})
     device.obey(sent)
     device.infer(5)
@@ -319,6 +320,11 @@ def not_granted() -> Evidence:
 def grant_edge() -> Evidence:
     world, _ = told()
     return over(world, lambda made: made.grant(MODEL, "all", (world.time_s - 17, OPEN >> 25)))
+
+
+@row("name no block before the activation", DEVICE, PROOFS, "model_identity", "not_answered", "grant_edge")
+def no_lower_bound() -> Evidence:
+    return proved(told(named=False)[0])
 
 
 @row("leave out who was granted a model", AUTHOR, PROOFS, "model_identity", "not_answered", "state_missing")
