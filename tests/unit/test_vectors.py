@@ -23,6 +23,7 @@ from edgeseal import (
     merkle,
     messages,
     modelline,
+    possession,
     record,
     segment,
     snapshot,
@@ -284,6 +285,18 @@ def run_trust(given: Input) -> Any:
     return {"kid": found.tenant_root.kid, "fleet_log": found.fleet_log, "chain": chain}
 
 
+def run_challenge(given: Input) -> Any:
+    found = possession.decode(given["text"].encode() if "text" in given else given["bytes"])
+    assert possession.decode(possession.encode(found)) == found
+    return {"message": found.message(), "signers": found.signers}
+
+
+def run_possession_proof(given: Input) -> Any:
+    found = possession.Proof.decode(given["text"].encode())
+    assert possession.Proof.decode(found.encode()) == found
+    return {"kid": found.key.kid, "message": found.challenge.message()}
+
+
 def run_command_log(given: Input) -> Any:
     chain = commandlog.chain_after(given.pop("chain"), [commandlog.Entry(*entry) for entry in given.pop("entries")])
     return {"chain": chain, "message": commandlog.log_message(**given, after=chain)}
@@ -323,6 +336,7 @@ RUNNERS: dict[str, Callable[[Input], Any]] = {
     "audience": lambda given: {"id": commandlog.audience_id(given.get("log", given.get("text")))},
     "bundle": run_bundle,
     "cbor": run_cbor,
+    "challenge": run_challenge,
     "command-args": run_command_args,
     "command-halt": run_command_halt,
     "command-log": run_command_log,
@@ -348,6 +362,7 @@ RUNNERS: dict[str, Callable[[Input], Any]] = {
     "pack": run_pack,
     "package": run_package,
     "package-archive": run_package_archive,
+    "possession-proof": run_possession_proof,
     "receipt": run_receipt,
     "record": run_record,
     "record-header": run_record_header,
