@@ -37,6 +37,7 @@ from edgeseal_agent.inference import Engine, InferenceRecorder
 from edgeseal_agent.intake import Intake
 from edgeseal_agent.journal import Journal
 from edgeseal_agent.listsource import ListSource
+from edgeseal_agent.lockwatch import LockWatch
 from edgeseal_agent.modelwatch import ModelWatch
 from edgeseal_agent.notify import Notifier
 from edgeseal_agent.predecessor import LOST
@@ -172,6 +173,7 @@ class Daemon:
         )
         self._engine = Engine()
         self._model_watch = ModelWatch(config.model, self._journal, self._active_model, self._fall_back)
+        self._lock_watch = LockWatch(dict(config.key.environment).get("TPM2_PKCS11_TCTI"), self._journal)
         self._attests = self._make_attests()
         self._uplink: Uplink | None = None
         self._commands: Commands | None = None
@@ -234,6 +236,7 @@ class Daemon:
         """Take up what people ask for, and make room; a journal that has stopped is named by the next look at parts."""
         with suppress(Unavailable):
             self._model_watch.look(time.monotonic())
+            self._lock_watch.look(time.monotonic())
             incidents.take_up(self._config.state_dir, self._store, self._journal)
             while (done := self._thinning.step()) == "stripped":
                 continue

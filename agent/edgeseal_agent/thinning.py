@@ -32,6 +32,12 @@ ERASABLE: Final[Mapping[str, Sequence[str]]] = {
 incident."""
 MAX_PLAN: Final = 4_096
 """Positions of one plan, so that its transaction is short."""
+CHUNK: Final = 512
+"""Positions that are written anew together."""
+MAX_CHUNKS: Final = 32
+"""Chunks of one plan, so that its transaction is short even where what goes lies far apart."""
+WORTH_WRITING: Final = 32
+"""Bodies of a chunk for which it is written anew; fewer leave their room to those that go later."""
 DAY_MS: Final = 86_400_000
 FORM: Final = segment.HEADER_ONLY
 THINNED, TOMBSTONE = "thinned", "tombstone"
@@ -120,6 +126,7 @@ class Thinning:
             (self._from.get(kinds, 0), below, *kinds),
         )
         held, count = incidents.windows(connection), 0
+        chunks: set[int] = set()
         ranges: Ranges = []
         for seq, header in rows:
             if count == MAX_PLAN:
@@ -128,6 +135,9 @@ class Thinning:
                 continue
             if any(start <= seq < stop for start, stop in held):
                 continue
+            chunks.add(seq // CHUNK)
+            if len(chunks) > MAX_CHUNKS:
+                break
             if ranges and ranges[-1][1] == seq:
                 ranges[-1] = (ranges[-1][0], seq + 1)
             elif len(ranges) == limits.MAX_RANGES:
@@ -149,14 +159,31 @@ def _plan(connection: sqlite3.Connection, seq: int, ranges: Ranges, reason: str)
 def _carry_out(connection: sqlite3.Connection) -> Any:
     """Take the bodies, inside the writer's transaction. An incident opened meanwhile keeps what it holds."""
     held = incidents.windows(connection)
+    going: dict[int, set[int]] = {}
     for start, stop in connection.execute("SELECT start, stop FROM stripped WHERE NOT done").fetchall():
-        clash = [span for span in held if span[0] < stop and span[1] > start]
-        if clash:
+        if any(span[0] < stop and span[1] > start for span in held):
             connection.execute("DELETE FROM stripped WHERE start = ?", (start,))
             continue
-        # Taken out and put back, since SQLite gives no page back when a row only becomes shorter.
-        span = "FROM records WHERE seq >= ? AND seq < ?"
-        rows = connection.execute(f"SELECT seq, kind, header {span} ORDER BY seq", (start, stop)).fetchall()
-        connection.execute(f"DELETE {span}", (start, stop))
-        connection.executemany("INSERT INTO records VALUES (?, ?, ?, x'')", rows)
+        for seq in range(start, stop):
+            going.setdefault(seq // CHUNK, set()).add(seq)
+    for chunk, seqs in going.items():
+        if len(seqs) < WORTH_WRITING:
+            connection.executemany("UPDATE records SET body = x'' WHERE seq = ?", [(seq,) for seq in seqs])
+        else:
+            _write_densely(connection, chunk * CHUNK, seqs)
     connection.execute("UPDATE stripped SET done = 1")
+
+
+def _write_densely(connection: sqlite3.Connection, start: int, seqs: set[int]) -> None:
+    """Write one chunk of records anew, without the bodies of ``seqs``.
+
+    SQLite gives no page back when rows in it only become shorter, not even when all of them do: so they are all taken
+    out and put back, the whole ones too.
+    """
+    span = "FROM records WHERE seq >= ? AND seq < ?"
+    rows = connection.execute(f"SELECT * {span} ORDER BY seq", (start, start + CHUNK)).fetchall()
+    connection.execute(f"DELETE {span}", (start, start + CHUNK))
+    connection.executemany(
+        "INSERT INTO records VALUES (?, ?, ?, ?)",
+        [(seq, kind, header, b"" if seq in seqs else body) for seq, kind, header, body in rows],
+    )

@@ -68,7 +68,7 @@ def test_thirty_days_at_the_quota(
 ) -> None:
     clock = Hours(monkeypatch)
     bench = Bench(tmp_path / "journal.db", FleetSide(), _key(), head_every=256, head_max_ms=3_600_000)
-    storage = StorageConfig(48, "thin", 0, True, 0)
+    storage = StorageConfig(30, "thin", 0, True, 0)
     guard = DiskGuard(bench.store, storage)
     thinning = Thinning(bench.store, bench.journal, guard, lambda: clock.ms, storage.retention_of())
     opened = incidents.Request(incidents.new_id(), "open", 100, "the arm hit the fence")

@@ -198,6 +198,20 @@ def test_an_incident_holds_its_window(bench: Bench, tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_long_hold_is_no_obstacle(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it is longer than what one plan looks over."""
+    monkeypatch.setattr("edgeseal_agent.thinning.CHUNK", 4)
+    monkeypatch.setattr("edgeseal_agent.thinning.MAX_CHUNKS", 2)
+    fill(bench)
+    hold = incidents.Request(incidents.new_id(), "open", 10_000, "smoke")
+    for state in ("open", "closed"):
+        incidents.ask(tmp_path, incidents.Request(hold.id, state, hold.before, "smoke"))
+        incidents.take_up(tmp_path, bench.store, bench.journal)
+    after = fill(bench)
+    run(bench, thinning(bench))
+    assert without_body(bench) == sorted(after["heartbeat"] + after["inference"])
+
+
 def test_an_incident_opened_in_time_saves_what_was_planned_to_go(bench: Bench, tmp_path: Path) -> None:
     fill(bench)
     thinned = thinning(bench)
@@ -324,8 +338,14 @@ def test_the_guard_asks_for_room_before_it_stops(bench: Bench, monkeypatch: pyte
             at(used, when_full)[0].check()
 
 
-def test_pages_that_bodies_leave_count_as_room(bench: Bench) -> None:
-    tickets = [bench.journal.submit("inference", {**INFERENCE, "build": "b" * 500}) for _ in range(2_000)]
+@pytest.mark.parametrize("between", [False, True], ids=["alone", "between others"])
+def test_pages_that_bodies_leave_count_as_room(bench: Bench, between: bool) -> None:
+    """Also where no two of them are neighbours: then each page keeps something."""
+    tickets = []
+    for _ in range(2_000):
+        tickets.append(bench.journal.submit("inference", {**INFERENCE, "build": "b" * 500}))
+        if between:
+            tickets.append(bench.journal.submit("tamper", TAMPER))
     tickets[-1].result(60)
     bench.sealer.wait_for(bench.journal.size, 60)
     before = bench.store.bytes_in_use()
