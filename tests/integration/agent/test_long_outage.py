@@ -152,7 +152,8 @@ def test_a_million_records_go_out_in_little_memory(
             rig.start()
             assert rig.process is not None
             pid = rig.process.pid
-            wait(lambda: len(gateway.held(rig.log)) >= RECORDS, 6_000)
+            held = gateway.side.logs[rig.log]
+            wait(lambda: held.frontier.size >= RECORDS, 6_000)
             wait(lambda: rig.status()["unsent"] < 100, 600)
             peak = resident_mb(pid)
             rig.stop()
