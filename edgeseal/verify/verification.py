@@ -24,7 +24,7 @@ from edgeseal.verify.case import Cases
 from edgeseal.verify.chain import Anchors, ChainView
 from edgeseal.verify.fleet import Fleet
 from edgeseal.verify.history import History
-from edgeseal.verify.identity import Identity, identity_of, judge_attribution, judge_key_valid
+from edgeseal.verify.identity import Identity, identity_of, judge_attribution
 from edgeseal.verify.logs import (
     Compared,
     compare,
@@ -38,6 +38,7 @@ from edgeseal.verify.policy import Policy
 from edgeseal.verify.reading import Reading
 from edgeseal.verify.state import States
 from edgeseal.verify.times import Silence, judge_cadence, judge_existed_after, judge_existed_by
+from edgeseal.verify.validity import judge_key_valid
 from edgeseal.verify.verdict import (
     NEED_TRUST,
     Answer,
