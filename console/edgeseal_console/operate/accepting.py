@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -19,9 +19,9 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from edgeseal import attestation, cbor, credential
+from edgeseal import attestation, cbor, credential, limits, schema
 from edgeseal.attestation import Attested, Challenge, Offer
-from edgeseal.errors import EvidenceError, UsageError, VerificationError
+from edgeseal.errors import EvidenceError, Unavailable, UsageError, VerificationError
 from edgeseal.possession import Possession, Proof, encode
 from edgeseal.statements.enrolment import Enrolment
 from edgeseal_console.gateway import GatewayClient
@@ -31,6 +31,7 @@ MIN_FINGERPRINT: Final = 32
 FOLDER: Final = "enrolments"
 POLL_S: Final = 0.3
 MAX_PAGE: Final = 64 << 20
+MAX_LISTED: Final = 1_024
 Say = Callable[[str], None]
 
 
@@ -156,16 +157,28 @@ def check_name(gateway: GatewayClient, shown: Attested) -> None:
     A gateway may keep some back; the verifier, who may have them from elsewhere, looks again. Raises UsageError
     ``tpm_differs``.
     """
-    after: dict[str, str] = {}
-    while page := cbor.decode(gateway.get_bytes("/v1/export/enrolments", after), max_size=MAX_PAGE):
-        for data in page:
-            known = attestation.check(data)
-            if known.offer.name == shown.offer.name and known.ek != shown.ek:
-                raise UsageError(
-                    "tpm_differs", f"{shown.offer.name} was enrolled with another TPM",
-                    "a device with another TPM takes a new name",
-                )  # fmt: skip
-        after = {"after": attestation.evidence_digest(page[-1]).hex()}
+    for data in _transcripts(gateway):
+        known = attestation.check(data)
+        if known.offer.name == shown.offer.name and known.ek != shown.ek:
+            raise UsageError(
+                "tpm_differs", f"{shown.offer.name} was enrolled with another TPM",
+                "a device with another TPM takes a new name",
+            )  # fmt: skip
+
+
+def _transcripts(gateway: GatewayClient) -> Iterator[bytes]:
+    """Yield all transcripts that the gateway exports, by rising digest. Raises Unavailable ``gateway_answer``."""
+    last = ""
+    while True:
+        data = gateway.get_bytes("/v1/export/enrolments", {"after": last} if last else {})
+        page = cbor.decode(data, max_size=MAX_PAGE)
+        schema.items(schema.binary(1, limits.MAX_ENROLMENT), MAX_LISTED)(page, "transcripts")
+        if not page:
+            return
+        yield from page
+        before, last = last, attestation.evidence_digest(page[-1]).hex()
+        if last <= before:
+            raise Unavailable("gateway_answer", "transcripts whose digests do not rise: the list would never end")
 
 
 def enrolment(shown: Attested, evidence: bytes, level: str, groups: list[str], cadence_s: int) -> Enrolment:
