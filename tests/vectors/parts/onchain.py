@@ -34,7 +34,7 @@ def step(chain: bytes, digest: bytes, position: int, number: int) -> bytes:
 
 
 def chains() -> Cases:
-    entries = [[token(f"command {at}"), 7 * at + 3, at % 2] for at in range(3)]
+    entries: list[list[Any]] = [[token(f"command {at}"), 7 * at + 3, at % 2] for at in range(3)]
     after = ZEROS
     for count, (digest, position, number) in enumerate(entries, 1):
         after = step(after, digest, position, number)
