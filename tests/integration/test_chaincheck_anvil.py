@@ -14,7 +14,8 @@ from edgeseal.head import Anchored, Seen, SignedFleetHead
 from edgeseal.trust import ChainTrust, Trust
 from edgeseal.verify import Verdict, verify
 from edgeseal_console.demo.parts import CHAIN_ID, Chain
-from edgeseal_console.investigate.chaincheck import Asked, read_chain
+from edgeseal_console.investigate.chaincheck import read_chain
+from edgeseal_console.investigate.chainread import Asked
 from tests.integration.gateway.rig import Network
 from tests.world import Device, Key, World
 

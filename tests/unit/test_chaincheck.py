@@ -14,7 +14,8 @@ from edgeseal.container import MemorySource
 from edgeseal.errors import Unavailable
 from edgeseal.trust import ChainTrust, Trust
 from edgeseal.verify import verify
-from edgeseal_console.investigate.chaincheck import Asked, intervals, read_chain
+from edgeseal_console.investigate.chaincheck import read_chain
+from edgeseal_console.investigate.chainread import Asked, intervals
 from edgeseal_console.investigate.verify import keys_to_ask
 from tests.chainstate import OPEN, REVOKED
 from tests.tamper.by_chain import told as on_chain

@@ -129,7 +129,9 @@ def _place(entry: Any) -> str:
 def _chain(bundle: Bundle, trust: Trust | None, rpc: Sequence[str]) -> ChainView | None:
     if not rpc:
         return None
-    from edgeseal_console.investigate.chaincheck import Asked, read_chain  # loads web3: only when a chain is asked
+    # These load web3: only when a chain is asked.
+    from edgeseal_console.investigate.chaincheck import read_chain
+    from edgeseal_console.investigate.chainread import Asked
 
     blocks = [anchor.block for anchor in bundle.anchors()]
     groups = (group for content in _contents(bundle) if isinstance(content, Enrolment) for group in content.groups)
