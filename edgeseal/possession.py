@@ -1,4 +1,4 @@
-"""What a key signs to be registered on chain, or to take another's place there (``contracts/README.md``).
+"""What a key signs to be registered on chain, or to take another's place there (``docs/format.md`` 2.5).
 
 The operator's console makes a challenge; whoever holds the key signs its :meth:`message` and hands a :class:`Proof`
 back. Nothing else that these keys sign can be taken for such a message, nor the other way round: every message here

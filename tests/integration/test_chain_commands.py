@@ -379,6 +379,16 @@ def test_the_admin_becomes_a_contract_with_roles(site: Site, run: Run) -> None:
     assert "AccessManager" in refused["message"], "that is the guardian's, not this account's"
     assert refused["remedy"]
 
+    # The root key stands above: it takes the tenant back, and whoever had proposed somebody has proposed nobody.
+    before = site.sent()
+    assert run("chain", "recover-admin", "--dry-run")["calls"][0]["gas"] > 30_000
+    assert site.sent() == before
+    run("chain", "recover-admin")
+    run("identity", "suspend", "--kid", Key(0x1A7E).kid.hex())
+    before = site.sent()
+    run("chain", "recover-admin")
+    assert site.sent() == before, "it is the admin already"
+
 
 def test_a_chain_without_precompile_and_proxy(tmp_path: Path) -> None:
     with BareChain(tmp_path) as chain:

@@ -51,7 +51,7 @@ def _run_init(args: argparse.Namespace) -> int:
 
 
 def add_chain(subparsers: Parsers) -> None:
-    """Add chain deploy, show, fund, probe, cost, gateway-key, hand-over and challenge."""
+    """Add chain deploy, show, fund, probe, cost, gateway-key, hand-over, recover-admin and challenge."""
     branch = branch_of(
         subparsers, "chain", "the contracts and the chain they stand on", "edgeseal chain show --home ./ops"
     )

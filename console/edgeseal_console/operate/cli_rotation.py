@@ -12,7 +12,7 @@ from edgeseal.possession import Proof, Rotation
 from edgeseal.statements.revocation import REASONS
 from edgeseal_console.operate import home as homes
 from edgeseal_console.operate.cli_registry import acting, kid_of, registry_of, told, whose
-from edgeseal_console.operate.words import Parsers, gateway_of, say
+from edgeseal_console.operate.words import Parsers, address_of, gateway_of, say
 
 
 def add_rotation(branch: Parsers) -> None:
@@ -124,12 +124,18 @@ def _readiness(home: homes.Home, new: PublicKey) -> str:
 
 
 def add_hand_over(branch: Parsers) -> None:
-    """Add chain hand-over."""
+    """Add chain hand-over and recover-admin."""
     acting(
         branch, "hand-over", _run_hand_over,
         "make the TenantAdmin of the network profile the tenant's admin, in place of this account",
         "edgeseal chain hand-over --home ./ops --dry-run",
     )  # fmt: skip
+    recover = acting(
+        branch, "recover-admin", _run_recover,
+        "make an account the tenant's admin with the tenant root key: for an admin that was lost or stolen",
+        "edgeseal chain recover-admin --home ./ops",
+    )  # fmt: skip
+    recover.add_argument("--admin", metavar="ADDRESS", help="who is to be the admin; default: this folder's account")
 
 
 def _run_hand_over(args: argparse.Namespace) -> int:
@@ -139,6 +145,16 @@ def _run_hand_over(args: argparse.Namespace) -> int:
     manager = "0x" + handover.hand_over(registry).hex()
     text = f"{manager} is the tenant's admin: this account registers, the guardian ends, the timelock does all else"
     return told(args, registry, {"admin": manager}, text, text)
+
+
+def _run_recover(args: argparse.Namespace) -> int:
+    from edgeseal_console.operate import handover
+
+    home, registry = registry_of(args)
+    admin = home.account().address if args.admin is None else address_of(args.admin)
+    handover.recover(registry, home.root(), admin)
+    text = f"0x{admin.hex()} is the tenant's admin; whoever was it before is not"
+    return told(args, registry, {"admin": "0x" + admin.hex()}, text, text)
 
 
 def _run_gateway_key(args: argparse.Namespace) -> int:

@@ -7,6 +7,8 @@ for the timelock. Only the tenant root key stands above: it can name another adm
 from __future__ import annotations
 
 from edgeseal.adapters.evm import BoundContract, Contract
+from edgeseal.adapters.pkcs11 import Pkcs11Signer
+from edgeseal.commitment import domain
 from edgeseal.errors import UsageError
 from edgeseal_console.operate.registry import Registry
 
@@ -40,3 +42,23 @@ def hand_over(registry: Registry) -> bytes:
     )  # fmt: skip
     # Durable on chain: the manager is the admin. Nothing is left to do.
     return manager
+
+
+def recover(registry: Registry, root: Pkcs11Signer, admin: bytes) -> None:
+    """Make ``admin`` (20 bytes) the tenant's admin on the root key's word alone; any account may bring it.
+
+    For an admin's account that was lost or stolen: what it proposed is taken back with it. Nothing is sent where it is
+    the admin already. Raises UsageError ``foreign_root``; Reverted, Unavailable.
+    """
+    network, key, contract = registry.network, root.public_key, registry.contract
+    if key != network.tenant_root:
+        raise UsageError("foreign_root", "the root key here is not the tenant's", "bring the tenant's root key")
+    if bytes.fromhex(contract.call("adminOf", key.kid)[2:]) == admin:
+        return
+    nonce: int = contract.call("tenantNonce", key.kid)
+    signature = root.sign(
+        domain("tenant-admin") + key.kid + network.chain_id.to_bytes(32, "big") + contract.address + admin
+        + nonce.to_bytes(32, "big")
+    )  # fmt: skip
+    data = contract.contract.encode("recoverAdmin", key.x, key.y, admin, signature[:32], signature[32:])
+    registry.transactor.attempt(f"make 0x{admin.hex()} the admin", contract.contract, contract.address, data)
