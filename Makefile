@@ -25,7 +25,7 @@ fuzz:      ## the decoders against random and mutated bytes
 	@scripts/setup dev && pytest tests/fuzz
 
 bench:     ## the table of measured ratios
-	@scripts/setup dev && python -m benchmarks
+	@scripts/setup bench && python -m benchmarks
 
 contracts: ## build, test and export the contracts: ABI, bytecode, gas
 	@scripts/setup dev && contracts/script/build.py

@@ -9,6 +9,7 @@ artifacts  edgeseal/contracts/*.json: ABI and bytecode for cancun; refuses bytec
 osaka      every test with P256VERIFY at 0x100
 prague     every test without it, so with OpenZeppelin's Solidity fallback
 gas        snapshots/*.json and the table in README.md: whole-transaction gas under osaka, worst and median printed
+peers      the same, and the peers' contracts in the same run; only when named: needs `npm ci` in contracts/peers
 
 Without `--check` the files are written, with it they are compared and nothing is changed. Exit codes: 0 all well, 1 a
 test failed or a file is not current, 4 a tool is missing (what to do is printed). Needs no network.
@@ -173,6 +174,14 @@ def step_gas(check: bool) -> None:
     script("script/gas.py", check, "the gas table in contracts/README.md is not what was measured")
 
 
+def step_peers(check: bool) -> None:
+    if not (CONTRACTS / "peers" / "node_modules").exists():
+        raise Failure("the peers are not there: run scripts/setup bench")
+    forge("osaka", "build")
+    forge("osaka", "test", FOUNDRY_PROFILE="peers", FORGE_SNAPSHOT_CHECK="true" if check else "false")
+    script("script/gas.py", check, "the gas table in contracts/README.md is not what was measured")
+
+
 STEPS: dict[str, Callable[[bool], None]] = {
     "format": step_format,
     "vectors": step_vectors,
@@ -181,20 +190,22 @@ STEPS: dict[str, Callable[[bool], None]] = {
     "prague": lambda check: run_tests("prague"),
     "gas": step_gas,
 }
+NAMED: dict[str, Callable[[bool], None]] = {"peers": step_peers}
+"""Steps that are done only when they are named."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
-    parser.add_argument("steps", nargs="*", metavar="STEP", help=" ".join(STEPS))
+    parser.add_argument("steps", nargs="*", metavar="STEP", help=" ".join(STEPS | NAMED))
     options = parser.parse_args(arguments)
-    unknown = set(options.steps) - set(STEPS)
+    unknown = set(options.steps) - set(STEPS) - set(NAMED)
     if unknown:
         parser.error(f"no such step: {' '.join(sorted(unknown))}")
     try:
         with alone():
-            for name, step in STEPS.items():
-                if not options.steps or name in options.steps:
+            for name, step in (STEPS | NAMED).items():
+                if name in options.steps or (name in STEPS and not options.steps):
                     step(options.check)
     except Failure as failure:
         print(f"contracts: {failure}", file=sys.stderr)

@@ -76,7 +76,7 @@ abstract contract FleetLogBase is IFleetLog, P256Scheme {
 
     constructor(IIdentityRegistry registry_) {
         // The libraries take the precompile's word; a chain without it would answer with empty bytes.
-        if (sha256("") != 0xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855) {
+        if (sha256(hex"00") != 0x6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d) {
             revert MissingPrecompile(address(2));
         }
         registry = registry_;

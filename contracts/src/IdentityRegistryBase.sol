@@ -32,6 +32,7 @@ abstract contract IdentityRegistryBase is IIdentityRegistry, P256Scheme {
         bytes32 newKid;
         bytes32 evidence;
         uint40 readyAt;
+        bytes32 operator;
     }
 
     /// @inheritdoc IIdentityRegistry
@@ -50,6 +51,7 @@ abstract contract IdentityRegistryBase is IIdentityRegistry, P256Scheme {
     mapping(bytes32 logId => mapping(bytes32 kid => Interval[])) private _earlier;
     mapping(bytes32 logId => mapping(bytes32 oldKid => Pending)) private _pending;
     mapping(bytes32 digest => bool) private _usedRotations;
+    mapping(bytes32 logId => mapping(bytes32 kid => bytes32)) private _origins; // of rotated keys alone
 
     constructor(IFleetLog fleetLog_) {
         fleetLog = fleetLog_;
@@ -149,10 +151,7 @@ abstract contract IdentityRegistryBase is IIdentityRegistry, P256Scheme {
     /// @inheritdoc IIdentityRegistry
     function vetoRotation(bytes32 logId, bytes32 oldKid) external {
         _authorize(logId);
-        bytes32 newKid = _pending[logId][oldKid].newKid;
-        if (newKid == 0) revert NoRotation(oldKid, 0);
-        delete _pending[logId][oldKid];
-        emit RotationVetoed(logId, oldKid, newKid);
+        if (!_veto(logId, oldKid)) revert NoRotation(oldKid, 0);
     }
 
     /// @inheritdoc IIdentityRegistry
@@ -163,9 +162,11 @@ abstract contract IdentityRegistryBase is IIdentityRegistry, P256Scheme {
         if (block.timestamp < pending.readyAt) revert VetoWindowOpen(pending.readyAt, block.timestamp);
         Key storage key = _known(logId, oldKid);
         if (key.status != Status.Active) revert WrongStatus(oldKid, key.status);
-
         (, uint64 anchored) = fleetLog.authorityOf(logId);
+        _requireOperator(logId, pending.operator, anchored);
+
         delete _pending[logId][oldKid];
+        _origins[logId][newKid] = originOf(logId, oldKid);
         key.until = anchored;
         key.status = Status.Revoked;
         emit KeyRevoked(logId, oldKid, Reason.Superseded, anchored, anchored, _touch(key));
@@ -186,6 +187,7 @@ abstract contract IdentityRegistryBase is IIdentityRegistry, P256Scheme {
         if (key.status != Status.Active) revert WrongStatus(kid, key.status);
         if (until > anchored) revert UntilAboveAnchored(until, anchored);
 
+        _veto(logId, kid);
         key.until = until;
         key.status = Status.Suspended;
         emit KeySuspended(logId, kid, until, anchored, _touch(key));
@@ -214,6 +216,7 @@ abstract contract IdentityRegistryBase is IIdentityRegistry, P256Scheme {
         if (until > anchored) revert UntilAboveAnchored(until, anchored);
         if (key.status == Status.Revoked && until >= key.until) revert UntilNotLower(until, key.until);
 
+        _veto(logId, kid);
         // A suspension may have ended the interval earlier already; that stands.
         if (until < key.until) key.until = until;
         key.status = Status.Revoked;
@@ -242,6 +245,12 @@ abstract contract IdentityRegistryBase is IIdentityRegistry, P256Scheme {
     {
         Key storage key = _known(logId, kid);
         return (key.role, key.status, key.lastBlock, key.from, key.until);
+    }
+
+    /// @inheritdoc IIdentityRegistry
+    function originOf(bytes32 logId, bytes32 kid) public view returns (bytes32 origin) {
+        origin = _origins[logId][kid];
+        if (origin == 0) origin = kid;
     }
 
     /// @inheritdoc IIdentityRegistry
@@ -312,10 +321,26 @@ abstract contract IdentityRegistryBase is IIdentityRegistry, P256Scheme {
 
     function _propose(Rotation calldata rotation, bytes32 oldKid, bytes32 newKid, bytes32 operator) private {
         uint40 readyAt = uint40(block.timestamp) + VETO_WINDOW;
-        _pending[rotation.logId][oldKid] = Pending(newKid, rotation.evidence, readyAt);
+        Pending memory pending = Pending(newKid, rotation.evidence, readyAt, operator);
+        _pending[rotation.logId][oldKid] = pending;
+        _announce(rotation, oldKid, pending, _touch(_keys[rotation.logId][oldKid]));
+    }
+
+    function _announce(Rotation calldata rotation, bytes32 oldKid, Pending memory p, uint64 prevBlock) private {
         emit RotationProposed(
-            rotation.logId, oldKid, newKid, rotation.newX, rotation.newY, rotation.evidence, operator, readyAt
+            rotation.logId, oldKid, p.newKid, rotation.newX, rotation.newY, p.evidence, p.operator, p.readyAt, prevBlock
         );
+    }
+
+    /// @dev Takes back the rotation of `oldKid` under way, if there is one. Whoever ends or suspends a key means that too:
+    /// left waiting, it could be finished on the day the key is reinstated, long after the window for a veto.
+    function _veto(bytes32 logId, bytes32 oldKid) private returns (bool found) {
+        bytes32 newKid = _pending[logId][oldKid].newKid;
+        found = newKid != 0;
+        if (found) {
+            delete _pending[logId][oldKid];
+            emit RotationVetoed(logId, oldKid, newKid, _touch(_keys[logId][oldKid]));
+        }
     }
 
     /// @dev Old key active, new key unknown, no rotation under way, and an operator who is neither and counts now.
@@ -330,9 +355,14 @@ abstract contract IdentityRegistryBase is IIdentityRegistry, P256Scheme {
         if (old.status != Status.Active) revert WrongStatus(oldKid, old.status);
         if (_keys[logId][newKid].status != Status.None) revert KeyExists(logId, newKid);
         if (_pending[logId][oldKid].newKid != 0) revert RotationPending(oldKid, _pending[logId][oldKid].newKid);
-        Key storage key = _known(logId, operator);
-        if (key.role != Role.Operator || !isValidAt(operator, logId, anchored)) {
-            revert NotAnOperator(operator, key.role, anchored);
+        _requireOperator(logId, operator, anchored);
+    }
+
+    /// @dev Reverts unless the key is an operator's and counts now.
+    function _requireOperator(bytes32 logId, bytes32 kid, uint64 anchored) private view {
+        Key storage key = _known(logId, kid);
+        if (key.role != Role.Operator || !isValidAt(kid, logId, anchored)) {
+            revert NotAnOperator(kid, key.role, anchored);
         }
     }
 

@@ -91,11 +91,13 @@ abstract contract ModelRegistryBase is IModelRegistry, RegisteredSigner {
             by
         );
         if (approver == v.publisher) revert NotIndependent(approver);
-        _requireNow(tenant, approver, IIdentityRegistry.Role.Approver);
+        bytes32 logId = _requireNow(tenant, approver, IIdentityRegistry.Role.Approver);
+        // An approver whose key was rotated in between is still one approver.
+        bytes32 origin = registry.originOf(logId, approver);
         mapping(bytes32 => bool) storage signed = _signed[tenant][v.artifact];
-        if (signed[approver]) revert ApprovedBefore(approver);
+        if (signed[origin]) revert ApprovedBefore(approver);
 
-        signed[approver] = true;
+        signed[origin] = true;
         if (evaluation == 0) {
             if (v.approvals < type(uint8).max) ++v.approvals;
         } else {
@@ -234,9 +236,13 @@ abstract contract ModelRegistryBase is IModelRegistry, RegisteredSigner {
         if (v.state != State.Deployable) revert WrongState(version, v.state);
     }
 
-    /// @dev Reverts unless the key has this role and counts now in the tenant's active log.
-    function _requireNow(bytes32 tenant, bytes32 kid, IIdentityRegistry.Role role) private view {
-        bytes32 logId = fleetLog.activeLogOf(tenant);
+    /// @dev Reverts unless the key has this role and counts now in the tenant's active log, whose id it gives.
+    function _requireNow(bytes32 tenant, bytes32 kid, IIdentityRegistry.Role role)
+        private
+        view
+        returns (bytes32 logId)
+    {
+        logId = fleetLog.activeLogOf(tenant);
         if (logId == 0) revert NoActiveLog(tenant);
         (, uint64 anchored) = fleetLog.authorityOf(logId);
         _requireKey(logId, kid, role, anchored);

@@ -13,7 +13,8 @@ import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 /// `manager.execute`, and who may call it for what is said here.
 /// @dev Promise: after construction this contract has no role. Every function of the four contracts that is not named
 /// below needs the timelock. `OPERATIONS` does the daily work, each call after `operationsDelay` (0: at once); `GUARDIAN`
-/// can suspend, revoke and veto, at once, and nothing else: it can also cancel what OPERATIONS has scheduled. Proposers put
+/// can suspend, revoke and veto, at once, and cancel what OPERATIONS has scheduled, and nothing else: it ends, it never
+/// begins. What it ends stays ended, also for positions in the past. Proposers put
 /// operations into the timelock; anybody named executor (the zero address: anybody) carries them out after the wait;
 /// proposers may cancel. The timelock administers itself. Trust: the audited code of OpenZeppelin Contracts 5.7.0. The
 /// tenant's root key stands above all of this: IdentityRegistry.recoverAdmin.
@@ -39,9 +40,11 @@ contract TenantAdmin {
     error GuardianIsNotApart(address guardian);
     /// @notice Each part of the set-up needs somebody.
     error NobodyNamed();
+    /// @notice A timelock without a wait holds nothing up.
+    error NoWait();
 
     /// @param targets The contracts the roles are about.
-    /// @param wait Seconds every operation of the timelock waits.
+    /// @param wait Seconds every operation of the timelock waits, not 0.
     /// @param proposers Who may put operations into the timelock (a multi-signature wallet each).
     /// @param operator Who does the daily work.
     /// @param operationsDelay Seconds between scheduling and carrying out daily work.
@@ -57,6 +60,7 @@ contract TenantAdmin {
         if (proposers.length == 0 || operator == address(0) || guardian == address(0)) {
             revert NobodyNamed();
         }
+        if (wait == 0) revert NoWait();
         if (guardian == operator) revert GuardianIsNotApart(guardian);
         for (uint256 i = 0; i < proposers.length; ++i) {
             if (proposers[i] == guardian) revert GuardianIsNotApart(guardian);

@@ -272,6 +272,31 @@ contract FleetLogAnchorTest is TestBase {
         sendRefused(GATEWAY_KEY, h, r, high, path, abi.encodeWithSelector(IFleetLog.HighS.selector, high));
     }
 
+    /// A bad signature is called that where the precompile answers and where Solidity computes.
+    function test_BadSignatureIsNotAnAbsentPrecompile() public {
+        (bytes32 r, bytes32 s) = signHead(GATEWAY_KEY, next());
+        badSignature(next(), bytes32(uint256(r) ^ 2), s);
+        anchor(GATEWAY_KEY, next(), path);
+    }
+
+    /// However little gas a call is given: a good head is anchored, or the call ends for want of gas. Never is it judged.
+    function test_TooLittleGasIsNoVerdict() public {
+        Head memory h = next();
+        (bytes32 r, bytes32 s) = signHead(GATEWAY_KEY, h);
+        (bytes32 x, bytes32 y) = publicKey(GATEWAY_KEY);
+        bytes memory call =
+            abi.encodeCall(IFleetLog.anchor, (h.logId, h.size, h.root, h.prevSize, h.prevRoot, x, y, r, s, path));
+        uint256 gas_ = 2_000;
+        for (bool taken = false; !taken; gas_ += gas_ < 40_000 ? 500 : gas_ / 16) {
+            bytes memory answer;
+            (taken, answer) = address(log).call{gas: gas_}(call);
+            // Nothing, or the Panic of an assertion: a hash that could not be computed.
+            assertTrue(taken || answer.length == 0 || bytes4(answer) == 0x4e487b71, "judged for want of gas");
+        }
+        (uint64 size,) = log.head(logId);
+        assertEq(size, N2, "anchored");
+    }
+
     function test_WrongKey() public {
         bytes memory err = abi.encodeWithSelector(IFleetLog.WrongKey.selector, kidOf(GATEWAY_KEY), kidOf(OTHER_KEY));
         anchorRefused(OTHER_KEY, next(), path, err);
@@ -465,6 +490,7 @@ contract FleetLogEveryPairTest is TestBase {
         for (uint256 i = 0; i < SIZES; ++i) {
             all[i] = sha256(abi.encode("leaf", i));
         }
+        bytes32[][] memory trees = Reference9162.subtrees(all);
         bytes32[] memory roots = new bytes32[](SIZES + 1);
         for (uint256 n = 1; n <= SIZES; ++n) {
             roots[n] = Reference9162.mth(all, 0, n);
@@ -476,7 +502,7 @@ contract FleetLogEveryPairTest is TestBase {
             if (m != 0) anchor(GATEWAY_KEY, Head(id, m, roots[m], 0, 0), none());
             for (uint64 n = 0; n <= SIZES; ++n) {
                 uint256 free = _freeMemory();
-                this.bring(id, m, n, roots[m], roots[n], m == 0 || m >= n ? none() : _proof(all, m, n));
+                this.bring(id, m, n, roots[m], roots[n], m == 0 || m >= n ? none() : Reference9162.proof(trees, n, m));
                 _release(free);
             }
         }
@@ -504,14 +530,6 @@ contract FleetLogEveryPairTest is TestBase {
         anchor(GATEWAY_KEY, h, proof);
         (uint64 size, bytes32 root) = log.head(h.logId);
         revert Taken(size, root);
-    }
-
-    function _proof(bytes32[] memory all, uint256 m, uint256 n) private pure returns (bytes32[] memory) {
-        bytes32[] memory grown = new bytes32[](n);
-        for (uint256 i = 0; i < n; ++i) {
-            grown[i] = all[i];
-        }
-        return Reference9162.proof(grown, m);
     }
 
     function _freeMemory() private pure returns (uint256 p) {

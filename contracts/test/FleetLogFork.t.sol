@@ -171,6 +171,45 @@ contract FleetLogForkTest is TestBase {
         log.proveForkOfAnchor(empty, x, y, a, 0, none());
     }
 
+    /// Heads of one history, any two of them, with any proof of it or a spoilt one: no fork.
+    function testFuzz_AnHonestHistoryIsNeverAFork(uint64 m, uint64 n, bytes32 seed, uint256 flip) public {
+        m = uint64(bound(m, M + 1, 1 << 40));
+        n = uint64(bound(n, uint256(m) + 1, 1 << 41));
+        (bytes32 earlier, bytes32 later, bytes32[] memory proof) = Reference9162.synthetic(m, n, seed);
+        IFleetLog.SignedHead memory a = signed(GATEWAY_KEY, m, earlier, M, root1);
+        IFleetLog.SignedHead memory b = signed(GATEWAY_KEY, n, later, m, earlier);
+        bytes memory none_ = abi.encodeWithSelector(IFleetLog.NoContradiction.selector, m, n);
+        vm.expectRevert(none_);
+        prove(a, b);
+        vm.expectRevert(none_);
+        proveWith(b, a, earlier, proof);
+        proof[flip % proof.length] ^= bytes32(uint256(1) << (flip % 256));
+        vm.expectPartialRevert(IFleetLog.NewRootMismatch.selector);
+        proveWith(a, b, earlier, proof);
+        vm.expectRevert(abi.encodeWithSelector(IFleetLog.NoContradiction.selector, M, m));
+        proveOfAnchor(a, 0, none());
+        assertTrue(!isFrozen(), "open");
+    }
+
+    /// A head was challenged; then the key was replaced, the log grew under the new one, and was closed: it is answered.
+    function test_AChallengeOutlivesTheKeyAndTheLog() public {
+        challenge(head(N2, root2));
+        (bytes32 x, bytes32 y) = publicKey(OTHER_KEY);
+        vm.prank(ADMIN);
+        log.setGatewayKey(logId, x, y);
+        IFleetLog.SignedHead memory h = signed(OTHER_KEY, N2, root2, M, root1);
+        log.anchor(logId, N2, root2, M, root1, x, y, h.r, h.s, path);
+        vm.prank(ADMIN);
+        log.openSuccessor(logId, x, y, bytes32(uint256(9)));
+        log.answer(logId, N2, root2, none());
+        isChallenge(N2, root2, IFleetLog.ChallengeState.Answered);
+        // And a head that nobody signed is not challenged; one head is challenged once, so a flood of the same costs
+        // the gateway one answer.
+        h = signed(OTHER_KEY, N2 + 1, OTHER_ROOT, N2, root2);
+        vm.expectRevert(abi.encodeWithSelector(IFleetLog.LogNotOpen.selector, logId, IFleetLog.LogState.Closed));
+        log.challenge(logId, x, y, h);
+    }
+
     /// Whoever stole a retired key can sign what he likes: it freezes nothing.
     function test_ARetiredKeyNeverCounts() public {
         IFleetLog.SignedHead memory a = head(N2, root2);

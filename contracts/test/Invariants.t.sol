@@ -23,6 +23,8 @@ contract InvariantTest is ModelBase {
 
     uint256 private constant KEYS = 6;
     uint256 private constant DEVICES = 0x8100;
+    uint256 private constant SUCCESSORS = 0x8200; // the keys that may take the devices' places
+    uint256 private constant OPERATOR = 0x8300;
 
     bytes32[] private tree; // leaves of the honest log
     Anchored[] private heads; // every head that was anchored in the first log
@@ -53,14 +55,15 @@ contract InvariantTest is ModelBase {
         for (uint256 i = 0; i < KEYS; ++i) {
             registerKey(DEVICES + i, IIdentityRegistry.Role.Device, 0);
         }
+        registerKey(OPERATOR, IIdentityRegistry.Role.Operator, 0);
         policy(1, false);
     }
 
     function targetSelectors() public view returns (FuzzSelector[] memory targets) {
         targets = new FuzzSelector[](1);
         targets[0].addr = address(this);
-        targets[0].selectors = new bytes4[](9);
-        bytes4[9] memory all = [
+        targets[0].selectors = new bytes4[](12);
+        bytes4[12] memory all = [
             this.grow.selector,
             this.anchorFalse.selector,
             this.replaceGateway.selector,
@@ -69,9 +72,12 @@ contract InvariantTest is ModelBase {
             this.suspendDevice.selector,
             this.reinstateDevice.selector,
             this.stepModel.selector,
-            this.passTime.selector
+            this.passTime.selector,
+            this.declare.selector,
+            this.rotateDevice.selector,
+            this.finishRotation.selector
         ];
-        for (uint256 i = 0; i < 9; ++i) {
+        for (uint256 i = 0; i < 12; ++i) {
             targets[0].selectors[i] = all[i];
         }
     }
@@ -177,6 +183,51 @@ contract InvariantTest is ModelBase {
         } catch {}
     }
 
+    /// The admin declares other terms; somebody notes the silence.
+    function declare(uint32 silence, uint32 window) external {
+        vm.prank(ADMIN);
+        try log.setTerms(logId, silence % 3 hours, uint32(bound(window, 0, 31 days))) {
+            ++done;
+        } catch {}
+        try log.noteSilence(logId) {
+            ++done;
+        } catch {}
+    }
+
+    function rotateDevice(uint256 which) external {
+        which %= KEYS;
+        IIdentityRegistry.Rotation memory r;
+        (r.logId, r.nonce, r.deadline) = (logId, bytes32(block.timestamp), uint64(block.timestamp));
+        (r.oldX, r.oldY) = publicKey(DEVICES + which);
+        (r.newX, r.newY) = publicKey(SUCCESSORS + which);
+        bytes memory place = abi.encodePacked(block.chainid, address(registry), tenant, logId);
+        bytes memory what = abi.encodePacked(kidOf(DEVICES + which), kidOf(SUCCESSORS + which), r.evidence, r.nonce);
+        bytes32 digest = sha256(abi.encodePacked("edgeseal/v1/key-rotation", hex"00", place, what, r.deadline));
+        IIdentityRegistry.Signature[3] memory by;
+        (by[0].r, by[0].s) = sign(DEVICES + which, digest);
+        (by[1].r, by[1].s) = sign(SUCCESSORS + which, digest);
+        (by[2].r, by[2].s) = sign(OPERATOR, digest);
+        (bytes32 x, bytes32 y) = publicKey(OPERATOR);
+        try registry.proposeRotation(r, by[0], by[1], x, y, by[2]) {
+            ++done;
+        } catch {}
+    }
+
+    /// Anybody finishes what has waited: never before the window for a veto is over.
+    function finishRotation(uint256 which) external {
+        which %= KEYS;
+        bytes32 kid = kidOf(DEVICES + which);
+        (, uint64 readyAt) = registry.rotationOf(logId, kid);
+        (bytes32 x, bytes32 y) = publicKey(SUCCESSORS + which);
+        (uint64 size,) = log.head(logId);
+        try registry.finishRotation(logId, kid, x, y) {
+            require(readyAt != 0 && block.timestamp >= readyAt, "a rotation did not wait");
+            require(revokedUntil[which] == 0, "a revoked key was rotated");
+            revokedUntil[which] = size + 1;
+            ++done;
+        } catch {}
+    }
+
     /// One step of one of three versions, whatever its state.
     function stepModel(uint64 version, uint256 step) external {
         version = 1 + version % 3;
@@ -207,7 +258,7 @@ contract InvariantTest is ModelBase {
     }
 
     function passTime(uint256 seconds_) external {
-        vm.warp(block.timestamp + bound(seconds_, 1, 2 hours));
+        vm.warp(block.timestamp + bound(seconds_, 1, 20 hours));
         vm.roll(block.number + 1);
         deadline = uint64(block.timestamp + 1 days);
     }

@@ -213,6 +213,41 @@ contract ModelRegistryTest is ModelBase {
         );
     }
 
+    /// An approver whose key is rotated between two signatures is one approver.
+    function test_ARotatedApproverDoesNotCountTwice() public {
+        propose(proposal(1));
+        approve(APPROVER, 1, 0);
+        uint256 operator = 0x5200;
+        uint256 newKey = 0x5201;
+        registerKey(operator, IIdentityRegistry.Role.Operator, 0);
+        rotate(APPROVER, newKey, operator);
+        deadline = uint64(block.timestamp + 1 days);
+        bytes memory err = abi.encodeWithSelector(IModelRegistry.ApprovedBefore.selector, kidOf(newKey));
+        approveRefused(newKey, 1, 0, err);
+        approveRefused(newKey, 1, keccak256("evaluation"), err);
+        isIn(1, IModelRegistry.State.Proposed, "one approval");
+        propose(proposal(2));
+        approve(newKey, 2, 0); // in the old key's place it approves what that one has not
+    }
+
+    function rotate(uint256 oldKey, uint256 newKey, uint256 operator) private {
+        IIdentityRegistry.Rotation memory r;
+        (r.logId, r.deadline) = (logId, deadline);
+        (r.oldX, r.oldY) = publicKey(oldKey);
+        (r.newX, r.newY) = publicKey(newKey);
+        bytes memory place = abi.encodePacked(block.chainid, address(registry), tenant, logId);
+        bytes memory what = abi.encodePacked(kidOf(oldKey), kidOf(newKey), r.evidence, r.nonce, r.deadline);
+        bytes32 digest = sha256(abi.encodePacked("edgeseal/v1/key-rotation", hex"00", place, what));
+        IIdentityRegistry.Signature[3] memory by;
+        (by[0].r, by[0].s) = sign(oldKey, digest);
+        (by[1].r, by[1].s) = sign(newKey, digest);
+        (by[2].r, by[2].s) = sign(operator, digest);
+        (bytes32 x, bytes32 y) = publicKey(operator);
+        registry.proposeRotation(r, by[0], by[1], x, y, by[2]);
+        vm.warp(block.timestamp + 1 days);
+        registry.finishRotation(logId, kidOf(oldKey), r.newX, r.newY);
+    }
+
     /// The signature covers version, artifact, evaluation and deadline.
     function test_ApprovalFitsOnePlace() public {
         propose(proposal(1));

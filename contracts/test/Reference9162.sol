@@ -11,10 +11,44 @@ library Reference9162 {
         return node(mth(leaves, begin, begin + k), mth(leaves, begin + k, end));
     }
 
+    /// @notice The roots of all complete subtrees: levels[k][i] = MTH(D[i 2^k : (i + 1) 2^k]).
+    function subtrees(bytes32[] memory leaves) internal pure returns (bytes32[][] memory levels) {
+        uint256 height = 1;
+        while (leaves.length >> height != 0) {
+            ++height;
+        }
+        levels = new bytes32[][](height);
+        levels[0] = leaves;
+        for (uint256 k = 1; k < height; ++k) {
+            levels[k] = new bytes32[](leaves.length >> k);
+            for (uint256 i = 0; i < levels[k].length; ++i) {
+                levels[k][i] = node(levels[k - 1][2 * i], levels[k - 1][2 * i + 1]);
+            }
+        }
+    }
+
+    /// @notice MTH(D[begin:end]), with the complete subtrees at hand.
+    function mth(bytes32[][] memory levels, uint256 begin, uint256 end) internal pure returns (bytes32) {
+        uint256 k = 0;
+        while (1 << k < end - begin) ++k;
+        if (1 << k == end - begin && begin % (1 << k) == 0) return levels[k][begin >> k];
+        uint256 half = split(end - begin);
+        return node(mth(levels, begin, begin + half), mth(levels, begin + half, end));
+    }
+
     /// @notice PROOF(size, D[0:leaves.length]).
     function proof(bytes32[] memory leaves, uint256 size) internal pure returns (bytes32[] memory nodes) {
+        return proof(subtrees(leaves), leaves.length, size);
+    }
+
+    /// @notice PROOF(size, D[0:grown]).
+    function proof(bytes32[][] memory levels, uint256 grown, uint256 size)
+        internal
+        pure
+        returns (bytes32[] memory nodes)
+    {
         bytes32[] memory buffer = new bytes32[](65);
-        uint256 count = _subproof(leaves, 0, leaves.length, size, true, buffer, 0);
+        uint256 count = _subproof(levels, 0, grown, size, true, buffer, 0);
         nodes = new bytes32[](count);
         for (uint256 i = 0; i < count; ++i) {
             nodes[i] = buffer[i];
@@ -64,7 +98,7 @@ library Reference9162 {
     }
 
     function _subproof(
-        bytes32[] memory leaves,
+        bytes32[][] memory levels,
         uint256 begin,
         uint256 end,
         uint256 size,
@@ -74,16 +108,16 @@ library Reference9162 {
     ) private pure returns (uint256) {
         if (size == end - begin) {
             if (whole) return count;
-            out[count] = mth(leaves, begin, end);
+            out[count] = mth(levels, begin, end);
             return count + 1;
         }
         uint256 k = split(end - begin);
         if (size <= k) {
-            count = _subproof(leaves, begin, begin + k, size, whole, out, count);
-            out[count] = mth(leaves, begin + k, end);
+            count = _subproof(levels, begin, begin + k, size, whole, out, count);
+            out[count] = mth(levels, begin + k, end);
         } else {
-            count = _subproof(leaves, begin + k, end, size - k, false, out, count);
-            out[count] = mth(leaves, begin, begin + k);
+            count = _subproof(levels, begin + k, end, size - k, false, out, count);
+            out[count] = mth(levels, begin, begin + k);
         }
         return count + 1;
     }

@@ -162,6 +162,7 @@ contract RotationTest is TestBase {
     }
 
     function test_Rotation() public {
+        vm.roll(block.number + 3);
         vm.recordLogs();
         propose();
         uint64 ready = uint64(block.timestamp + 1 days);
@@ -169,7 +170,9 @@ contract RotationTest is TestBase {
         IIdentityRegistry.Rotation memory r = rotation();
         assertEq(logs[0].topics[0], IIdentityRegistry.RotationProposed.selector, "event");
         assertEq(
-            keccak256(logs[0].data), keccak256(abi.encode(r.newX, r.newY, EVIDENCE, kidOf(OPERATOR), ready)), "data"
+            keccak256(logs[0].data),
+            keccak256(abi.encode(r.newX, r.newY, EVIDENCE, kidOf(OPERATOR), ready, uint64(block.number - 3))),
+            "data, previous block"
         );
         assertTrue(registry.isValidAt(oldKid, logId, ANCHORED), "the old key counts on");
         vm.warp(ready - 1);
@@ -183,6 +186,8 @@ contract RotationTest is TestBase {
         assertEq(logs[0].topics[0], IIdentityRegistry.KeyRevoked.selector, "revoked");
         assertEq(logs[1].topics[0], IIdentityRegistry.KeyRegistered.selector, "registered");
         assertEq(logs[2].topics[0], IIdentityRegistry.KeyRotated.selector, "rotated");
+        assertEq(registry.originOf(logId, newKid), oldKid, "origin");
+        assertEq(registry.originOf(logId, oldKid), oldKid, "its own origin");
         assertTrue(registry.isValidAt(oldKid, logId, ANCHORED - 1), "what it signed stays");
         assertTrue(!registry.isValidAt(oldKid, logId, ANCHORED), "the old key ends");
         assertTrue(!registry.isValidAt(newKid, logId, ANCHORED - 1), "the new key begins");
@@ -215,18 +220,96 @@ contract RotationTest is TestBase {
         finish();
     }
 
-    function test_RevokingOrSuspendingStopsARotation() public {
+    /// For good: it does not wait for the key to be reinstated, when the window for a veto is long over.
+    function test_SuspendingStopsARotation() public {
         propose();
+        vm.roll(block.number + 2);
+        vm.recordLogs();
         vm.prank(ADMIN);
         registry.suspendKey(logId, oldKid, ANCHORED);
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        assertEq(logs[0].topics[0], IIdentityRegistry.RotationVetoed.selector, "vetoed");
+        assertEq(logs[0].topics[3], newKid, "new key");
+        assertEq(keccak256(logs[0].data), keccak256(abi.encode(uint64(block.number - 2))), "previous block");
+        assertEq(logs[1].topics[0], IIdentityRegistry.KeySuspended.selector, "suspended");
         vm.warp(block.timestamp + 1 days);
-        bytes4 wrong = IIdentityRegistry.WrongStatus.selector;
-        vm.expectRevert(abi.encodeWithSelector(wrong, oldKid, IIdentityRegistry.Status.Suspended));
+        vm.prank(ADMIN);
+        registry.reinstateKey(logId, oldKid, ANCHORED);
+        vm.expectRevert(abi.encodeWithSelector(IIdentityRegistry.NoRotation.selector, oldKid, newKid));
         finish();
+    }
+
+    function test_RevokingStopsARotation() public {
+        propose();
         vm.prank(ADMIN);
         registry.revokeKey(logId, oldKid, ANCHORED, IIdentityRegistry.Reason.Compromised);
-        vm.expectRevert(abi.encodeWithSelector(wrong, oldKid, IIdentityRegistry.Status.Revoked));
+        vm.warp(block.timestamp + 1 days);
+        vm.expectRevert(abi.encodeWithSelector(IIdentityRegistry.NoRotation.selector, oldKid, newKid));
         finish();
+    }
+
+    /// From the entry back to the registration, by the blocks that events name.
+    function test_TheHistoryOfAKeyIsWalkedWithoutAnIndex() public {
+        uint64[6] memory blocks;
+        uint64 registered = uint64(block.number);
+        vm.recordLogs();
+        for (uint256 i = 0; i < 6; ++i) {
+            vm.roll(block.number + 10 + i);
+            blocks[i] = uint64(block.number);
+            if (i == 0) propose();
+            else vm.prank(ADMIN);
+            if (i == 1) registry.vetoRotation(logId, oldKid);
+            if (i == 2) registry.suspendKey(logId, oldKid, ANCHORED);
+            if (i == 3) registry.reinstateKey(logId, oldKid, ANCHORED);
+            if (i == 4) registry.revokeKey(logId, oldKid, ANCHORED, IIdentityRegistry.Reason.Lost);
+            if (i == 5) registry.revokeKey(logId, oldKid, 3, IIdentityRegistry.Reason.Compromised);
+        }
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        assertEq(logs.length, 6, "events");
+        (,, uint64 at_,,) = registry.keyOf(logId, oldKid);
+        for (uint256 i = 6; i > 0; --i) {
+            assertEq(at_, blocks[i - 1], "block of the event");
+            bytes memory data = logs[i - 1].data;
+            assembly ("memory-safe") {
+                at_ := mload(add(data, mload(data))) // the last word: prevBlock
+            }
+        }
+        assertEq(at_, registered, "the registration");
+    }
+
+    /// The operator's key was stolen too, and that came to light within the day.
+    function test_AnOperatorWhoNoLongerCountsFinishesNothing() public {
+        propose();
+        bytes32 operator = kidOf(OPERATOR);
+        vm.prank(ADMIN);
+        registry.revokeKey(logId, operator, 0, IIdentityRegistry.Reason.Compromised);
+        vm.warp(block.timestamp + 1 days);
+        vm.expectRevert(
+            abi.encodeWithSelector(
+                IIdentityRegistry.NotAnOperator.selector, operator, IIdentityRegistry.Role.Operator, ANCHORED
+            )
+        );
+        finish();
+        vm.prank(ADMIN);
+        registry.vetoRotation(logId, oldKid); // and the way is free for another
+    }
+
+    /// A new key ends the old one and stands under its origin, however long the line grows.
+    function test_TheOriginIsTheFirstOfTheLine() public {
+        propose();
+        vm.warp(block.timestamp + 1 days);
+        finish();
+        uint256 third = 0x7009;
+        IIdentityRegistry.Rotation memory r = rotation();
+        (r.oldX, r.oldY) = publicKey(NEW);
+        (r.newX, r.newY) = publicKey(third);
+        r.deadline = uint64(block.timestamp);
+        Call memory c = signed(r, NEW, third, OPERATOR);
+        send(r, c);
+        vm.warp(block.timestamp + 1 days);
+        registry.finishRotation(logId, newKid, r.newX, r.newY);
+        assertEq(registry.originOf(logId, kidOf(third)), oldKid, "the first");
+        assertEq(registry.originOf(bytes32(uint256(1)), kidOf(third)), kidOf(third), "in this log only");
     }
 
     /// Each of the three signatures is needed, by three different keys.

@@ -113,6 +113,62 @@ contract TenantAdminTest is TestBase {
         );
     }
 
+    /// What a thief of the guardian's key can do is end keys, at any position, for good. He makes none, brings none back, and
+    /// the past of the log stands.
+    function test_GuardianEndsButNeverBegins() public {
+        bytes32 device = registerThroughOperations(0x6006);
+        (uint64 size, bytes32 root) = log.head(logId);
+        execute(GUARDIAN, address(registry), abi.encodeCall(IIdentityRegistry.suspendKey, (logId, device, 0)));
+        refused(GUARDIAN, address(registry), abi.encodeCall(IIdentityRegistry.reinstateKey, (logId, device, 50)));
+        execute(
+            GUARDIAN,
+            address(registry),
+            abi.encodeCall(IIdentityRegistry.revokeKey, (logId, kid, 0, IIdentityRegistry.Reason.Lost))
+        );
+        assertTrue(!registry.isValidAt(kid, logId, 0), "ended from the beginning");
+        (uint64 sizeAfter, bytes32 rootAfter) = log.head(logId);
+        assertTrue(size == sizeAfter && root == rootAfter, "the log stands");
+        refused(GUARDIAN, address(registry), abi.encodeCall(IIdentityRegistry.proposeAdmin, (tenant, GUARDIAN)));
+        refused(GUARDIAN, address(models), abi.encodeCall(IModelRegistry.grant, (tenant, LINE, 1, kid, 0, 1)));
+        // What it ended it did not take from operations to begin anew, with another key.
+        registerThroughOperations(0x6007);
+    }
+
+    function registerThroughOperations(uint256 key) private returns (bytes32) {
+        (bytes32 x, bytes32 y) = publicKey(key);
+        execute(
+            OPERATOR,
+            address(registry),
+            abi.encodeCall(IIdentityRegistry.registerKey, (logId, IIdentityRegistry.Role.Device, x, y, 0, 0))
+        );
+        return kidOf(key);
+    }
+
+    /// The manager calls what its callers name: not itself, not the timelock, not in a bundle, for whoever lacks the role.
+    function test_NoWayAroundTheRolesThroughTheManagerItself() public {
+        uint64 admin = manager.ADMIN_ROLE();
+        address[2] memory both = [OPERATOR, GUARDIAN];
+        for (uint256 i = 0; i < both.length; ++i) {
+            address who = both[i];
+            refused(who, address(manager), abi.encodeCall(AccessManager.grantRole, (admin, who, 0)));
+            refused(who, address(manager), abi.encodeCall(AccessManager.updateAuthority, (address(registry), who)));
+            refused(who, address(timelock), abi.encodeCall(TimelockController.updateDelay, (0)));
+            refused(who, address(timelock), abi.encodeCall(TimelockController.execute, (who, 0, "", 0, 0)));
+            bytes[] memory bundle = new bytes[](1);
+            bundle[0] = abi.encodeCall(AccessManager.grantRole, (admin, who, 0));
+            vm.expectRevert(
+                abi.encodeWithSelector(IAccessManager.AccessManagerUnauthorizedAccount.selector, who, admin)
+            );
+            vm.prank(who);
+            manager.multicall(bundle);
+            // A manager that calls itself to call the log is still asked for the role of whoever asked first.
+            bytes memory inner = abi.encodeCall(AccessManager.execute, (address(log), newGateway()));
+            refused(who, address(manager), inner);
+        }
+        (bytes32 gateway,,) = log.gatewayOf(logId);
+        assertEq(gateway, kidOf(GATEWAY_KEY), "gateway key");
+    }
+
     function test_OperationsDoDailyWorkOnly() public {
         (bytes32 x, bytes32 y) = publicKey(0x6006);
         execute(
@@ -176,6 +232,8 @@ contract TenantAdminTest is TestBase {
         this.makeFor(OPERATOR, PROPOSER);
         vm.expectRevert(abi.encodeWithSelector(TenantAdmin.NobodyNamed.selector));
         this.makeFor(address(0), GUARDIAN);
+        vm.expectRevert(abi.encodeWithSelector(TenantAdmin.NoWait.selector));
+        new TenantAdmin(TenantAdmin.Targets(registry, commands, models), 0, one(PROPOSER), OPERATOR, 0, GUARDIAN);
     }
 
     function makeFor(address operator, address guardian) external returns (TenantAdmin) {

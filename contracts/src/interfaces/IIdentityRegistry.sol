@@ -11,8 +11,8 @@ import {IFleetLog} from "./IFleetLog.sol";
 /// revocation can only be narrowed; no change reaches positions that were not anchored when it was made, except that
 /// `from` may lie anywhere (each event shows the anchored size at which it was made, so a key registered late is seen to
 /// be). Trust: the admin, for whom a key belongs to, and that somebody holds it where it was registered without proof of
-/// possession (the event says which); the root key, which can replace the admin. Entries cost two storage slots; x, y and evidence are in the events, and each event
-/// names the block of the previous one for that key, so a history can be walked without an index.
+/// possession (the event says which); the root key, which can replace the admin. An entry is one storage slot; x, y and evidence are in the events, and each event names the
+/// block of the previous one for that key, so a history can be walked without an index.
 interface IIdentityRegistry {
     /// @notice What a key signs.
     enum Role {
@@ -121,6 +121,7 @@ interface IIdentityRegistry {
     /// @param oldKid Thumbprint of the key in force.
     /// @param newKid Thumbprint of the new one, (x, y).
     /// @param operator Thumbprint of the operator's key that agreed.
+    /// @param prevBlock Number of the block with the old key's previous event.
     event RotationProposed(
         bytes32 indexed logId,
         bytes32 indexed oldKid,
@@ -129,13 +130,16 @@ interface IIdentityRegistry {
         bytes32 y,
         bytes32 evidence,
         bytes32 operator,
-        uint64 readyAt
+        uint64 readyAt,
+        uint64 prevBlock
     );
 
-    /// @notice A rotation will not take place.
-    event RotationVetoed(bytes32 indexed logId, bytes32 indexed oldKid, bytes32 indexed newKid);
+    /// @notice A rotation will not take place: the admin said so, or suspended or revoked the old key.
+    /// @param prevBlock Number of the block with the old key's previous event.
+    event RotationVetoed(bytes32 indexed logId, bytes32 indexed oldKid, bytes32 indexed newKid, uint64 prevBlock);
 
-    /// @notice A key took another's place: beside `KeyRevoked` of the old and `KeyRegistered` of the new one.
+    /// @notice A key took another's place: in one transaction with `KeyRevoked` of the old one, which names the block of
+    /// its previous event, and `KeyRegistered` of the new one, which has none.
     event KeyRotated(bytes32 indexed logId, bytes32 indexed oldKid, bytes32 indexed newKid);
 
     /// @notice A key is invalid from position `until` on, until it is reinstated.
@@ -279,11 +283,11 @@ interface IIdentityRegistry {
         Signature calldata byOperator
     ) external;
 
-    /// @notice Stops a rotation. Only the admin.
+    /// @notice Stops a rotation. Only the admin. Suspending or revoking the old key does so as well.
     function vetoRotation(bytes32 logId, bytes32 oldKid) external;
 
     /// @notice Carries a rotation out once the veto window is over. Callable by anyone.
-    /// @dev The old key must still be active: suspending or revoking it stops the rotation as well. The old key is revoked
+    /// @dev The old key must still be active, and the operator who agreed must still count. The old key is revoked
     /// (Superseded) and the new one registered in its role, both at the anchored size. A log's gateway key changes by
     /// `IFleetLog.setGatewayKey` alone.
     /// @param x First coordinate of the new key.
@@ -310,6 +314,10 @@ interface IIdentityRegistry {
         external
         view
         returns (Role role, Status status, uint64 lastBlock, uint64 from, uint64 until);
+
+    /// @notice The first key of the line of rotations that led to `kid` in this log; `kid` itself where there was none.
+    /// @dev Never reverts. Who signs in another's place is the same signer: what counts signers counts these.
+    function originOf(bytes32 logId, bytes32 kid) external view returns (bytes32 origin);
 
     /// @notice Earlier intervals of a reinstated key, oldest first. An interval holds only as far as no later one's
     /// `until` lies below it.

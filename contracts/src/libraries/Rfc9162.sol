@@ -11,15 +11,10 @@ library Rfc9162 {
     function consistencyLength(uint64 size1, uint64 size2) internal pure returns (uint256 length) {
         unchecked {
             (uint256 fn, uint256 sn) = _start(size1, size2);
-            if (fn != 0) length = 1; // the old tree is not one complete subtree: its last subtree leads the proof
             // Below the level where the two paths meet each level gives one node, above it each set bit does.
-            for (; fn != sn; ++length) {
-                fn >>= 1;
-                sn >>= 1;
-            }
-            for (; fn != 0; fn &= fn - 1) {
-                ++length;
-            }
+            uint256 inner = _bitLength(fn ^ sn);
+            length = inner + _ones(fn >> inner);
+            if (fn != 0) ++length; // the old tree is not one complete subtree: its last subtree leads the proof
         }
     }
 
@@ -148,12 +143,9 @@ library Rfc9162 {
     /// @dev Indices of the last leaves, both shifted past the levels at which the old tree's last subtree is complete.
     function _start(uint64 size1, uint64 size2) private pure returns (uint256 fn, uint256 sn) {
         unchecked {
-            fn = uint256(size1) - 1;
-            sn = uint256(size2) - 1;
-            while (fn & 1 == 1) {
-                fn >>= 1;
-                sn >>= 1;
-            }
+            uint256 level = _bitLength(size1 & (~size1 + 1)) - 1;
+            fn = (uint256(size1) - 1) >> level;
+            sn = (uint256(size2) - 1) >> level;
         }
     }
 }

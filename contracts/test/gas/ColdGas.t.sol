@@ -61,6 +61,11 @@ contract ModelGasTest is ModelBase {
         vm.prank(ADMIN);
         models.endGrant(tenant, artifactOf(1), DEVICE);
         note("endGrant");
+        uint256 before = vm.snapshotState();
+        vm.prank(ADMIN);
+        models.deprecate(tenant, LINE, 1, 0);
+        note("deprecate");
+        vm.revertToState(before);
         revoke(1);
         note("revoke");
     }

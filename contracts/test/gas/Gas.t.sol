@@ -80,6 +80,10 @@ contract GasTest is TestBase {
         vm.prank(STRANGER);
         registry.acceptAdmin(of_);
         note("registry", "acceptAdmin");
+        (x, y) = publicKey(0x7007);
+        (bytes32 r, bytes32 s) = sign(0x7007, consentDigest(registry, "edgeseal/v1/tenant-admin", 0x7007, ADMIN, 1));
+        registry.recoverAdmin(x, y, ADMIN, r, s);
+        note("registry", "recoverAdmin");
     }
 
     /// @dev What ends a log, or asks of it, in one that stands at a million leaves. The state is set back afterwards.
@@ -92,6 +96,13 @@ contract GasTest is TestBase {
         log.challenge(id, x, y, a);
         note("log", "challenge");
         uint256 before = vm.snapshotState();
+        log.proveForkOfAnchor(id, x, y, forkOfAnchor(id), 0, none());
+        note("log", "proveForkOfAnchor: another previous root");
+        vm.revertToState(before);
+        before = vm.snapshotState();
+        promises(id, a);
+        vm.revertToState(before);
+        before = vm.snapshotState();
         log.proveFork(id, x, y, a, signedHead(id, keccak256("two")), 0, none());
         note("log", "proveFork: one size, two roots");
         (x, y) = publicKey(0x6006);
@@ -99,6 +110,29 @@ contract GasTest is TestBase {
         log.openSuccessor(id, x, y, bytes32(uint256(1)));
         note("log", "openSuccessor");
         vm.revertToState(before);
+    }
+
+    /// @dev A challenge that is answered with a proof, one that is not, and a silence.
+    function promises(bytes32 id, IFleetLog.SignedHead memory unanswered) private {
+        bytes32 of_ = openLog(openTenant(registry, nextTenant++, ADMIN), OTHER_KEY, 0);
+        (bytes32 root1, bytes32 root2, bytes32[] memory proof) = Reference9162.synthetic(1_000_000, 1_010_000, of_);
+        anchor(OTHER_KEY, Head(of_, 1_000_000, root1, 0, 0), none());
+        (bytes32 r, bytes32 s) = signHead(OTHER_KEY, Head(of_, 1_000_000, root1, 0, 0));
+        (bytes32 x, bytes32 y) = publicKey(OTHER_KEY);
+        log.challenge(of_, x, y, IFleetLog.SignedHead(1_000_000, root1, 0, 0, r, s));
+        anchor(OTHER_KEY, Head(of_, 1_010_000, root2, 1_000_000, root1), proof);
+        log.answer(of_, 1_000_000, root1, proof);
+        note("log", string.concat("answer: ", vm.toString(proof.length), " nodes"));
+        vm.warp(block.timestamp + 8 days);
+        log.markDefault(id, unanswered.size, unanswered.root);
+        note("log", "markDefault");
+        log.noteSilence(id);
+        note("log", "noteSilence");
+    }
+
+    function forkOfAnchor(bytes32 id) private pure returns (IFleetLog.SignedHead memory) {
+        (bytes32 r, bytes32 s) = signHead(OTHER_KEY, Head(id, 1_000_200, "root", 1_000_000, keccak256("another")));
+        return IFleetLog.SignedHead(1_000_200, "root", 1_000_000, keccak256("another"), r, s);
     }
 
     function signedHead(bytes32 id, bytes32 root) private pure returns (IFleetLog.SignedHead memory) {

@@ -21,6 +21,11 @@ contract KeyGasTest is RotationTest {
         assertTrue(used <= BUDGET, string.concat("above the budget: ", vm.toString(used)));
         propose();
         note("proposeRotation");
+        before = vm.snapshotState();
+        vm.prank(ADMIN);
+        registry.vetoRotation(logId, oldKid);
+        note("vetoRotation");
+        vm.revertToState(before);
         vm.warp(block.timestamp + 1 days);
         finish();
         note("finishRotation");
