@@ -77,6 +77,8 @@ class ChainStage:
         self._measured_s = float("-inf")
         self._seen: tuple[int, int, BalanceState] | None = None
         """Balance, suggested tip, and how the account stands, as last asked for."""
+        self._counted = -1, float("-inf"), 0, 0
+        """Transactions sent when spending was last added up, when that was, what an hour and a day cost."""
 
     def reload(self) -> None:
         """Read the limits of the configuration file anew in the next step."""
@@ -154,11 +156,12 @@ class ChainStage:
     def _measure(self) -> None:
         """Put the stage's figures where the web finds them; a chain that does not answer keeps the old ones."""
         now_s = time.monotonic()
-        if now_s - self._measured_s >= MEASURE_S:
-            with contextlib.suppress(EdgesealError):
+        with contextlib.suppress(EdgesealError):
+            if now_s - self._measured_s >= MEASURE_S:
                 self._ask_account()
                 self._measured_s = now_s
-        self._figures.put_chain(self._now())
+        with contextlib.suppress(EdgesealError):
+            self._figures.put_chain(self._now(now_s))
 
     def _ask_account(self) -> None:
         usable = self._endpoints.usable()
@@ -179,15 +182,25 @@ class ChainStage:
             alarm = UsageError("balance_low" if state.funds is Funds.LOW else "funds", account, "top it up")
         self._board.say("account", alarm)
 
-    def _now(self) -> ChainFigures:
-        now_ms, sent, settings = self._now_ms(), self._sender.figures(), self._means.settings
-        with self._database.read() as connection:
-            spent = attempts.spent(connection, now_ms - budget.DAY_MS)
+    def _now(self, now_s: float) -> ChainFigures:
+        sent, settings = self._sender.figures(), self._means.settings
+        hour, day = self._spent(now_s, sent.sent)
         balance, tip, state = (None, None, None) if self._seen is None else self._seen
         usable = self._endpoints.usable()
         return ChainFigures(
             self._address, sent.next_nonce, balance, state, sent.base_fee, tip, settings.bounds.ceiling,
-            budget.spent_since(spent, now_ms - budget.HOUR_MS), budget.spent_since(spent, now_ms - budget.DAY_MS),
-            settings.limits.per_hour_wei, settings.limits.per_day_wei, sent.bumps, sent.reorgs, sent.sent,
+            hour, day, settings.limits.per_hour_wei, settings.limits.per_day_wei, sent.bumps, sent.reorgs, sent.sent,
             tuple(RpcFigures(one.name, one.errors, one in usable, one.height) for one in self._endpoints.every),
         )  # fmt: skip
+
+    def _spent(self, now_s: float, sent: int) -> tuple[int, int]:
+        """Return what was spent within an hour and a day, read from the journal anew when something was sent, and now
+        and then.
+        """
+        if sent != self._counted[0] or now_s - self._counted[1] >= MEASURE_S:
+            now_ms = self._now_ms()
+            with self._database.read() as connection:
+                spent = attempts.spent(connection, now_ms - budget.DAY_MS)
+            hour, day = (budget.spent_since(spent, now_ms - window) for window in (budget.HOUR_MS, budget.DAY_MS))
+            self._counted = sent, now_s, hour, day
+        return self._counted[2], self._counted[3]
