@@ -14,6 +14,7 @@ from edgeseal.errors import EdgesealError, Unavailable, UsageError
 from edgeseal_gateway.chain import keystore
 from edgeseal_gateway.chain.mirror import check_endpoint
 from edgeseal_gateway.config import Config
+from edgeseal_gateway.enforcement import check_policy
 from edgeseal_gateway.store.database import Database, check_owner
 
 TIMEOUT_S: Final = 10.0
@@ -38,6 +39,8 @@ def check(config: Config) -> Iterator[tuple[str, EdgesealError | None]]:
     profile, key, database = (found.get(what) for what in ("network profile", "gateway key", "store"))
     if profile is not None and key is not None and database is not None:
         yield look("store fits key and profile", lambda: check_owner(database, profile.fleet_log, key.kid))
+    if profile is not None:
+        yield look("enforce fits profile", lambda: check_policy(config.enforce, profile))
     yield look("broker", lambda: _check_broker(config.mqtt.endpoint()))
     account = found.get("account")
     for url in () if profile is None else profile.endpoints:

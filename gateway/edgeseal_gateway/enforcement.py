@@ -50,16 +50,21 @@ class Policy:
     models: str = AUTO
 
 
-def keep_policy(connection: sqlite3.Connection, policy: Policy, profile: NetworkProfile) -> None:
-    """Make ``policy`` the one by which every stage decides from now on.
+def check_policy(policy: Policy, profile: NetworkProfile) -> None:
+    """Check that what is always to be enforced has a contract to go by.
 
-    Raises UsageError ``config_invalid``: something is always to be enforced by a contract that the profile lacks.
+    Raises UsageError ``config_invalid``: the network profile names none.
     """
     if policy.models == ALWAYS and profile.model_registry is None:
         raise UsageError(
             "config_invalid", "enforce.models is always, and the network profile names no model registry",
             "name model_registry in the network profile, or set enforce.models to auto",
         )  # fmt: skip
+
+
+def keep_policy(connection: sqlite3.Connection, policy: Policy, profile: NetworkProfile) -> None:
+    """Make ``policy`` the one by which every stage decides from now on. Raises as :func:`check_policy`."""
+    check_policy(policy, profile)
     put_meta(connection, _POLICY, cbor.encode(asdict(policy)))
     settle(connection, ())
 
