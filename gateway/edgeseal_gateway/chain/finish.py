@@ -29,6 +29,7 @@ class Finisher:
     def __init__(self, means: Means) -> None:
         self._means = means
         self._reconciled = -1
+        self._unfound: EdgesealError | None = None
 
     def carry_out(self, anchor: Anchor, verdict: Verdict, look: Look) -> bool:
         """Store what the verdict makes of an anchor; return whether it is confirmed, final or taken back now.
@@ -144,36 +145,50 @@ class Finisher:
             known = max((one.size for one in anchors.in_flight(connection)), default=0)
         least = 0 if settled is None else settled.size
         overtaken = waiting is not None and waiting.size <= look.anchored
-        ahead = look.anchored > max(least, known) and look.anchored != self._reconciled
-        if not overtaken and not ahead:
+        ahead = look.anchored > max(least, known)
+        if not overtaken and (not ahead or look.anchored == self._reconciled):
+            if ahead and self._unfound is not None:
+                self._means.say(self._unfound)
             return
         fleet = BoundContract(look.client, self._means.contract, self._means.profile.fleet_log_contract)
         floor = 0 if settled is None or settled.number is None else settled.number
+        taken_over = set()
         for entry in history.events(fleet, self._means.profile.fleet_log, floor):
             if anchoring.is_older(entry.log, least + 1):
                 break
-            self._adopt(entry, look.client)
+            taken_over.add(self._adopt(entry, look.client))
         with self._means.database.write() as connection:
             anchors.drop_waiting(connection, look.anchored)
         # Durable: what the chain holds is known; what it can never take any more is forgotten.
         self._reconciled = look.anchored
+        self._unfound = None if look.anchored in {least, known, *taken_over} else self._nowhere(look)
 
-    def _adopt(self, entry: FoundLog, client: EvmClient) -> None:
+    def _nowhere(self, look: Look) -> EdgesealError:
+        text = (
+            f"the chain holds size {look.anchored}, and no event that says so was found in {history.SCAN_BOUND} blocks"
+        )
+        return UsageError(
+            "history_bound", text, "use an endpoint that keeps older events: its evidence is missing here"
+        )
+
+    def _adopt(self, entry: FoundLog, client: EvmClient) -> int | None:
+        """Take an anchor over that an event names, if it is of one of our heads; return its size."""
         means = self._means
         try:
             size = decode_anchored(entry.log).size
         except EdgesealError:
-            return
+            return None
         with means.database.read() as connection:
             head = fleetlog.head_at(connection, means.profile.fleet_log, size)
         receipt = client.receipt(entry.tx)
         if head is None or receipt is None or receipt.block_hash != entry.block_hash:
-            return
+            return None
         if anchoring.find_event(receipt, means.profile.fleet_log_contract, anchoring.meant(head)) is None:
-            return
+            return None
         sent = client.transaction(entry.tx)
         with means.database.write() as connection:
             if sent is not None and sent.sender == means.account.address:
                 attempts.not_below(connection, sent.nonce + 1)
             anchors.found(connection, size, anchors.MINED, receipt.block_hash, receipt.block_number, receipt.tx, None)
         # Durable: where it was found; from here it is followed like one of our own.
+        return size

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import Final
 
 from edgeseal.adapters.evm import BoundContract, FoundLog, Rejected
-from edgeseal.errors import UsageError
 
 SPAN: Final = 5_000
 """Blocks asked for in one look; halved as often as a node refuses so many."""
@@ -47,22 +46,6 @@ def events(fleet: BoundContract, log: bytes, floor: int = 0, bound: int = SCAN_B
         if before >= block:
             return
         block = before
-
-
-def opened_block(fleet: BoundContract, log: bytes, bound: int = SCAN_BOUND) -> int:
-    """Return the block in which the log was opened, as the node numbers blocks.
-
-    Raises as :func:`events`, and UsageError ``history_bound`` where the opening lies beyond what a scan looks through.
-    """
-    opened = fleet.contract.event_topic(_FIRST)
-    for entry in events(fleet, log, bound=bound):
-        if entry.log.topics[0] == opened:
-            return entry.block_number
-    raise UsageError(
-        "history_bound",
-        f"the opening of the log is not within the newest {bound} blocks, and its events do not lead there",
-        "use an endpoint that keeps older logs, or name the block in which the log was opened",
-    )
 
 
 def _names(fleet: BoundContract) -> dict[bytes, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Protocol
 
 from edgeseal import cose
 from edgeseal.adapters.evm import BlockHeader, BoundContract, Contract, EvmClient, TransactionSigner
@@ -15,8 +15,6 @@ from edgeseal_gateway.chain.endpoints import Endpoints
 from edgeseal_gateway.chain.fees import Bounds, Market
 from edgeseal_gateway.chain.sendstate import SendRules
 from edgeseal_gateway.store.database import Database
-
-RPC: Final = "rpc_"
 
 
 class Leader(Protocol):

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from edgeseal.adapters.evm import BoundContract, Contract, FoundLog, Rejected
-from edgeseal.errors import UsageError
 from edgeseal.fleetlog_event import decode_anchored
 from edgeseal_gateway.chain import history
 from edgeseal_gateway.store import anchors
@@ -51,14 +50,12 @@ def test_pointers_lead_back_to_the_opening_without_a_scan(tmp_path: Path) -> Non
     rig, made = several(tmp_path, 0)
     assert sizes(rig) == [*reversed(made), 0]
     assert all(first == last for first, last in asked(rig)) and len(asked(rig)) == len(made) + 1
-    assert history.opened_block(fleet(rig), rig.profile.fleet_log) == 1
 
 
 def test_where_pointers_lead_nowhere_ranges_are_looked_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "SPAN", 7)
     rig, made = several(tmp_path, ELSEWHERE)
     assert sizes(rig) == [*reversed(made), 0]
-    assert history.opened_block(fleet(rig), rig.profile.fleet_log) == 1
     ranges = [(first, last) for first, last in asked(rig) if last > first]
     assert ranges == sorted(ranges, reverse=True) and ranges[0][1] == rig.chain.height, "newest first"
     assert ranges[-1][0] <= 1 <= ranges[-1][1] and len(ranges) == len(set(ranges)), "no further than the opening"
@@ -72,8 +69,6 @@ def test_a_scan_has_a_bound_and_never_begins_at_the_first_block(
     height = rig.chain.height
     assert sizes(rig, bound=20) == made[-1:], "what lies beyond it is not found, and not asked for"
     assert min(first for first, last in asked(rig) if last <= height) == height - 19
-    with pytest.raises(UsageError, match="history_bound"):
-        history.opened_block(fleet(rig), rig.profile.fleet_log, bound=20)
     rig.node.asked.clear()
     assert sizes(rig, floor=height - 10) == made[-1:]
     assert min(first for first, last in asked(rig) if last <= height) == height - 10
@@ -108,3 +103,21 @@ def test_the_sender_takes_over_what_it_finds_there(tmp_path: Path) -> None:
     rig.work(size)
     rig.audit()
     assert rig.anchored_events() == [*made, size] and rig.state(size) == anchors.FINAL
+
+
+def test_an_anchor_beyond_the_bound_is_said_and_not_looked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig, made = several(tmp_path, ELSEWHERE)
+    rig.mine(60)
+    lose_journal(rig)
+    real = history.events
+    monkeypatch.setattr(history, "events", lambda fleet, log, floor=0: real(fleet, log, floor, bound=40))
+    rig.step()
+    looked = len(asked(rig))
+    rig.step(3)
+    assert rig.sender.blocked is not None and rig.sender.blocked.code == "history_bound"
+    assert len(asked(rig)) == looked and rig.ask(anchors.finality, made[-1]) == "PENDING"
+    size = rig.grow("three")
+    rig.work(size)
+    assert rig.sender.blocked is None and rig.ask(anchors.finality, made[-1]) == "FINAL", "the next one covers it"
