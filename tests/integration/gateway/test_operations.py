@@ -115,12 +115,25 @@ def test_a_gateway_whose_lease_was_taken_stops_and_says_why(rig: Rig) -> None:
     assert rig.get(f"/v1/statements/{digest}", wait=30)["state"] == "sequenced", "what was handed in was not lost"
 
 
-def test_at_the_end_it_lets_go_of_the_lease(rig: Rig) -> None:
-    assert rig.stop() == 0
+def test_at_the_end_it_follows_what_is_under_way_and_lets_go_of_the_lease(rig: Rig) -> None:
+    """Told to stop with a transaction in the pool: nothing new is sent, and it sees this one into its block."""
+    assert rig.process is not None
+    rig.chain.call("evm_setAutomine", False)
+    try:
+        rig.device("cam-last").close()
+        until(lambda: rig.get("/v1/status")["anchor"]["states"].get("sent"), "a transaction is in the pool")
+        rig.process.send_signal(signal.SIGTERM)
+        rig.chain.call("evm_mine")
+        assert rig.process.wait(60) == 0
+    finally:
+        rig.chain.call("evm_setAutomine", True)
+    rig.process = None
     with sqlite3.connect(rig.folder / "state" / "gateway.db", timeout=60) as connection:
         ((holder, until_ms),) = connection.execute("SELECT holder, until FROM lease").fetchall()
+        states = dict(connection.execute("SELECT state, count(*) FROM anchor GROUP BY state"))
     connection.close()
     assert (holder, until_ms) == (b"", 0)
+    assert "sent" not in states and states["final"] >= 1
 
 
 FINALITY_BY_TAG = ChainRules("test", "tag", 1, 1_000, "public", 6_900, "none", None, 500 * 10**9, 50 * 10**9, 1)
