@@ -18,7 +18,7 @@ from edgeseal_gateway import enforcement
 from edgeseal_gateway.chain import tenanthistory
 from edgeseal_gateway.chain.events import Reader
 from edgeseal_gateway.store import registry
-from edgeseal_gateway.store.database import Database, get_meta, put_meta
+from edgeseal_gateway.store.database import LARGEST, Database, get_meta, put_meta
 from edgeseal_gateway.store.registry import Block, Row
 
 SPAN: Final = 5_000
@@ -75,6 +75,8 @@ class Follower:
         base = self._agreed(kept, newest, final)
         if kept and base == kept[0].number >= newest.number:
             return kept[0]
+        if base >= newest.number:
+            raise Unavailable("rpc_answer", f"the node is at block {newest.number}, the tenant begins at {base + 1}")
         return self._catch_up(base, kept, newest, max(final, self._final(newest)))
 
     def _catch_up(self, base: int, kept: list[Block], newest: BlockHeader, final: int) -> Block:
@@ -150,7 +152,8 @@ class Follower:
             half = (start + stop) // 2
             return self._range(source, start, half) + self._range(source, half + 1, stop)
         for entry in found:
-            if not start <= entry.block_number <= stop or entry.log.address != source.address:
+            asked = start <= entry.block_number <= stop and entry.log.address == source.address
+            if not asked or entry.log_index > LARGEST:
                 raise Unavailable("rpc_answer", f"a log of block {entry.block_number}, asked for {start} to {stop}")
         return [entry for entry in found if entry.log.topics[1:2] == (source.topic,)]
 
@@ -200,4 +203,6 @@ class Follower:
         found = self._client.header(block)
         if found is None:
             raise Unavailable("rpc_answer", f"the node has no block {block}")
+        if max(found.number, found.timestamp) > LARGEST or (type(block) is int and found.number != block):
+            raise Unavailable("rpc_answer", f"a header with number {found.number}, asked for {block}")
         return found

@@ -17,7 +17,7 @@ def opened_block(registry: BoundContract, tenant: bytes) -> int:
         for entry in registry.client.logs([registry.address], [None, tenant], block, block):
             name = names.get(entry.log.topics[0]) if entry.log.topics else None
             if name == "TenantOpened":
-                return entry.block_number
+                return block
             if name is not None:
                 before = min(before, int(contract.decode_event(name, entry.log)["prevBlock"]))
         if before >= block:

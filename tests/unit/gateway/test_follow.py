@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edgeseal.adapters.evm import BlockHeader, FoundLog
 from edgeseal.errors import Unavailable
 from edgeseal_gateway.chain import follow
+from edgeseal_gateway.chain.follow import Follower
 from edgeseal_gateway.chain.mirror import Mirror
 from edgeseal_gateway.store import guard, orders, registry
-from tests.eventchain import Event
+from tests.eventchain import Event, EventNode
 from tests.followedstore import Followed
 from tests.world import Device
 
@@ -208,6 +212,38 @@ def test_a_range_too_long_for_the_node_is_asked_in_parts(followed: Followed) -> 
     followed.node.longest = 3
     followed.look()
     assert all(followed.status(kid) == "active" for kid in kids)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"block_number": 9}, {"block_number": 1 << 70}, {"log_index": 1 << 63}, {"log": {"address": b"\x99" * 20}},
+     {"log": {"data": b"\x01"}}, {"block_hash": b"\x99" * 32}],
+    ids=["later", "beyond", "index", "address", "data", "hash"],
+)  # fmt: skip
+def test_a_log_that_was_not_asked_for_is_no_answer(followed: Followed, changes: dict[str, Any]) -> None:
+    followed.chain.mine(followed.key("KeyRegistered", b"\x01" * 32, role=1))
+
+    class Lying(EventNode):
+        def logs(self, addresses: Any, topics: Any, first: int, last: int) -> list[FoundLog]:
+            found = super().logs(addresses, topics, first, last)
+            return [replace(one, **{**changes, "log": replace(one.log, **changes.get("log", {}))}) for one in found]
+
+    follower = Follower(Lying(followed.chain), followed.profile, followed.database)
+    with pytest.raises(Unavailable, match="rpc_"):
+        follower.look()
+    assert followed.read(registry.counts) == {}
+
+
+@pytest.mark.parametrize("height", [1 << 63, 1 << 200])
+def test_a_height_beyond_all_bounds_is_no_answer(followed: Followed, height: int) -> None:
+    class Lying(EventNode):
+        def header(self, block: Any) -> BlockHeader | None:
+            found = super().header(block)
+            return replace(found, number=height) if found is not None and block == "latest" else found
+
+    follower = Follower(Lying(followed.chain), followed.profile, followed.database)
+    with pytest.raises(Unavailable, match="rpc_answer"):
+        follower.look()
 
 
 def test_nothing_is_signed_before_the_registries_are_read(followed: Followed) -> None:
