@@ -30,6 +30,7 @@ WAYS: Final = (
     (STUCK, errno.ENOSPC, "ENOSPC from then on"), (STUCK, errno.EROFS, "EROFS from then on"),
 )  # fmt: skip
 LEFT: Final = ("nothing", "all", "some")
+TOLD_EVERY: Final = 200
 FAULTS, CUTS, SYNCS = 16, 40, 4
 """Rows of each kind in the short form."""
 
@@ -111,9 +112,15 @@ def chance(capsys: pytest.CaptureFixture[str]) -> random.Random:
 FORMS = [False, pytest.param(True, marks=[pytest.mark.soak, pytest.mark.timeout(7200)])]
 
 
-def sample(rows: list[Any], count: int, chance: random.Random, every: bool) -> list[Any]:
-    """Return all rows, or so many of them in their order."""
-    return rows if every else sorted(chance.sample(rows, min(count, len(rows))))
+def sample(rows: list[Any], count: int, chance: random.Random, every: bool) -> Iterator[Any]:
+    """Yield all rows, saying how far it is, or so many of them in their order."""
+    if not every:
+        yield from sorted(chance.sample(rows, min(count, len(rows))))
+        return
+    for number, row in enumerate(rows):
+        if number % TOLD_EVERY == 0:
+            print(f"row {number} of {len(rows)}", file=sys.__stderr__, flush=True)
+        yield row
 
 
 @pytest.mark.parametrize("every", FORMS)
@@ -151,9 +158,8 @@ def test_a_file_system_that_is_read_only_is_called_that(lives: Lives, reference:
 @pytest.mark.parametrize("every", FORMS)
 def test_a_power_cut_after_any_call(lives: Lives, reference: list[Call], chance: random.Random, every: bool) -> None:
     rows = [(number, how) for number in range(1, len(reference) + 1) for how in LEFT]
-    wanted = sample(rows, CUTS, chance, every)
     disk, played = Disk(), 0
-    for number, how in wanted:
+    for number, how in sample(rows, CUTS, chance, every):
         for call in reference[played:number]:
             disk.play(call)
         played = number
