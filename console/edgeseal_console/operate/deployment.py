@@ -6,14 +6,16 @@ same on every chain that has the proxy. So a run that stopped is run again, and 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
 from edgeseal.adapters.evm import BoundContract, Contract, EvmClient, Rejected
-from edgeseal.errors import UsageError
+from edgeseal.errors import Unavailable, UsageError
 from edgeseal.evmproof.keccak import keccak256
+from edgeseal_console.operate.transactions import KNOWN, POLL_S, WAIT_S
 
 PROXY: Final = bytes.fromhex("4e59b44847b379578588920ca78fbf26c0b4956c")
 """The deterministic deployment proxy, at the same address wherever it was made: call data is salt ‖ init code."""
@@ -156,7 +158,8 @@ def check(client: EvmClient, expected: Expected) -> None:
 def ensure_proxy(client: EvmClient, pay: Callable[[str, bytes, int], object]) -> None:
     """Make the deployment proxy where the chain lacks it. ``pay`` sends wei: what for, to whom, how much.
 
-    Raises UsageError ``no_proxy`` when the node does not take its transaction. Unavailable.
+    Returns once it stands there: a call of an address without code succeeds, and does nothing. Raises UsageError
+    ``no_proxy`` when the node does not take its transaction; Unavailable, ``tx_pending`` when it is not mined in time.
     """
     if client.code(PROXY):
         return
@@ -167,8 +170,17 @@ def ensure_proxy(client: EvmClient, pay: Callable[[str, bytes, int], object]) ->
     try:
         client.send_raw(PROXY_TRANSACTION)
     except Rejected as error:
-        raise UsageError(
-            "no_proxy",
-            f"the chain lacks the deployment proxy 0x{PROXY.hex()}, and the node does not take it: {error.text}",
-            "let the node take transactions without chain id (geth: --rpc.allow-unprotected-txs) for this once",
-        ) from error
+        if not any(word in error.text.lower() for word in KNOWN):
+            raise UsageError(
+                "no_proxy",
+                f"the chain lacks the deployment proxy 0x{PROXY.hex()}, and the node does not take it: {error.text}",
+                "let the node take transactions without chain id (geth: --rpc.allow-unprotected-txs) for this once",
+            ) from error
+    deadline = time.monotonic() + WAIT_S
+    while not client.code(PROXY):
+        if time.monotonic() > deadline:
+            raise Unavailable(
+                "tx_pending", f"the deployment proxy is not there after {WAIT_S:.0f} s", "run the command again"
+            )
+        time.sleep(POLL_S)
+    # Durable on chain: the proxy. A second try finds it.

@@ -32,7 +32,8 @@ from edgeseal_console.operate.contracterrors import advised
 WAIT_S: Final = 180.0
 POLL_S: Final = 0.2
 GAS_MARGIN: Final = 1.25
-_KNOWN: Final = ("already known", "already imported", "known transaction", "nonce too low")
+KNOWN: Final = ("already known", "already imported", "known transaction", "nonce too low")
+"""What nodes say of a transaction they have, or had: its hash, or what it made, tells the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,7 @@ class Transactor:
         try:
             self.client.send_raw(raw)
         except Rejected as error:
-            if not any(word in error.text.lower() for word in _KNOWN):
+            if not any(word in error.text.lower() for word in KNOWN):
                 self._pending.unlink(missing_ok=True)
                 raise
         receipt = self._wait(tx)
