@@ -41,8 +41,13 @@ def stored(fleet: Fleet, device: Device) -> Iterator[Stored]:
             start += len(page["items"])
 
 
-def collect(fleet: Fleet, devices: Sequence[Device], folder: Path) -> tuple[Path, Path]:
-    """Export, collect, and write a trust file, by the command lines; return (bundle, trust file)."""
+def collect(
+    fleet: Fleet, devices: Sequence[Device], folder: Path, trusted: Sequence[str | Path] = ()
+) -> tuple[Path, Path]:
+    """Export, collect, and write a trust file, by the command lines; return (bundle, trust file).
+
+    ``trusted`` are more words for ``edgeseal trust``.
+    """
     bundle, trust, exports = folder / "bundle.zip", folder / "trust.yaml", []
     for device in devices:
         export = folder / f"{device.name}.zip"
@@ -50,7 +55,7 @@ def collect(fleet: Fleet, devices: Sequence[Device], folder: Path) -> tuple[Path
         exports += ["--device", str(export)]
     fleet.run("edgeseal", "collect", "--home", fleet.home, *exports, "--anchored", "--out", bundle)
     blocks = [word for block in fleet.anchor_blocks() for word in ("--block", block)]
-    fleet.run("edgeseal", "trust", "--home", fleet.home, *blocks, "--out", trust)
+    fleet.run("edgeseal", "trust", "--home", fleet.home, *blocks, *trusted, "--out", trust)
     return bundle, trust
 
 

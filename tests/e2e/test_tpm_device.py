@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -57,9 +56,7 @@ def test_a_tpm_device_from_enrolment_to_anchored_evidence(
     device.program.stop()
     fleet.wait_anchored(device, fleet.status(device)["records"])
 
-    bundle, trust = evidence.collect(fleet, [device], tmp_path)
-    with trust.open("a") as file:
-        file.write(f'ek_authorities: ["{sha256(maker.der).hexdigest()}"]\n')
+    bundle, trust = evidence.collect(fleet, [device], tmp_path, ["--ek-ca", authority])
     verdict = evidence.verdict(fleet, bundle, trust)
     questions = verdict["questions"]
     assert not [name for name, answer in questions.items() if answer["answer"] == "failed"], verdict

@@ -181,6 +181,10 @@ def add_trust(subparsers: Parsers) -> None:
     parser.add_argument("--endpoint", action="append", default=[], metavar="URL", help="RPC endpoint that is believed")
     parser.add_argument("--publisher", action="append", default=[], metavar="DIGEST", help="package --reinfer may run")
     parser.add_argument(
+        "--ek-ca", type=Path, action="append", default=[], metavar="FILE",
+        help="certificates of TPM makers to believe, PEM or DER: what they certified is PROVED",
+    )  # fmt: skip
+    parser.add_argument(
         "--model-registry", action="store_true",
         help="name the model registry too: each activated model must then have been approved and granted in it",
     )  # fmt: skip
@@ -191,13 +195,15 @@ def _run_trust(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from edgeseal import trust
+    from edgeseal_console.operate import accepting
     from edgeseal_console.operate.trustfile import trust_from
 
     network = homes.load(args.home).network()
     blocks = frozenset(digest_of(text.removeprefix("0x"), "--block") for text in args.block)
     publishers = frozenset(digest_of(text, "--publisher") for text in args.publisher)
     made = trust_from(network, blocks=blocks, endpoints=tuple(args.endpoint), models=args.model_registry)
-    args.out.write_bytes(trust.render(replace(made, publishers=publishers)))
+    makers = accepting.authority_digests(accepting.certificates(args.ek_ca))
+    args.out.write_bytes(trust.render(replace(made, publishers=publishers, ek_authorities=makers)))
     print(
         f"trust file written to {args.out}; whoever uses it should have got it from you by another way than the bundle"
     )

@@ -36,6 +36,17 @@ def test_the_least_configuration_and_its_defaults(tmp_path: Path) -> None:
     assert len(found.digest) == 32
 
 
+def test_where_the_tpm_is(tmp_path: Path) -> None:
+    found = load(tmp_path, LEAST + "tpm: {evidence_dir: shown}\n").tpm
+    assert found == config.TpmConfig(tmp_path / "shown", "device:/dev/tpmrm0", 3_600, None)
+    said = 'tpm: {evidence_dir: /shown, tcti: "swtpm:port=1", attest_s: 60, counter: "0x1500010"}\n'
+    assert load(tmp_path, LEAST + said).tpm == config.TpmConfig(Path("/shown"), "swtpm:port=1", 60, "0x1500010")
+    assert load(tmp_path, LEAST).tpm is None
+    for wrong in ("{}", "{evidence_dir: x, attest_s: 0}", '{evidence_dir: x, counter: "0x81010003"}'):
+        with pytest.raises(UsageError, match="config_invalid"):
+            load(tmp_path, LEAST + f"tpm: {wrong}\n")
+
+
 def test_everything_said(tmp_path: Path) -> None:
     found = load(
         tmp_path,
