@@ -181,6 +181,9 @@ class Gateway:
         return RENEW_S
 
     def _messages(self) -> float:
+        trouble = self.lease.trouble()
+        if trouble is not None:
+            raise trouble  # one that was paused and wakes up leaves the store to whoever has it now
         free = shutil.disk_usage(self._config.state_dir).free
         if free < self._config.min_free_bytes:
             raise Unavailable(
