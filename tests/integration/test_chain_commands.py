@@ -135,6 +135,10 @@ def test_deploy_is_shown_sent_and_taken_up_again(site: Site, run: Run) -> None:
     profile.rename(site.home / "network.yaml.new")
     run(*words, *admin)
     assert site.network() == network
+    profile.rename(site.home / "network.yaml.new")
+    assert run(*words, *admin, "--rpc", "http://127.0.0.1:9", code=1)["code"] == "rpc_unreachable"
+    run(*words, *admin, "--rpc", f"{site.chain.url}/")
+    assert site.network().endpoints == (site.chain.url, f"{site.chain.url}/")
     assert site.sent() == before
     profile.rename(site.home / "network.yaml.new")
     other = site.home / "other.cbor"

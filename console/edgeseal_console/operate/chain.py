@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edgeseal import trust
-from edgeseal.adapters.evm import BoundContract, Contract, EvmClient
+from edgeseal.adapters.evm import BoundContract, Contract, EvmClient, check_chain
 from edgeseal.adapters.pkcs11 import Pkcs11Signer
 from edgeseal.chainrules import Preset
 from edgeseal.commitment import domain
@@ -65,6 +66,7 @@ def plan(home: Home, *, rpc: str, network: str | None = None, admins: deployment
 def deploy(
     home: Home, *, rpc: str, gateway: PublicKey, say: Say, network: str | None = None, kind: str | None = None,
     admins: deployment.Admins | None = None, salt: str = deployment.SALT, register_gateway: bool = True,
+    further_rpc: Sequence[str] = (),
 ) -> NetworkProfile:  # fmt: skip
     """Deploy our contracts where they are missing, open tenant and fleet log, register operator and gateway.
 
@@ -76,6 +78,7 @@ def deploy(
         kind: ``operator`` or ``public``, in place of the preset's.
         admins: who a TenantAdmin is deployed for; it has no power before the tenant's admin is changed to it.
         register_gateway: False leaves the gateway's key to be registered with its proof of possession.
+        further_rpc: more endpoints of the same chain for the profile; everything here is asked of ``rpc``.
 
     Raises:
         UsageError: ``network_exists``, ``wrong_chain``, ``code_differs``, ``no_proxy``, ``tenant_taken``,
@@ -85,6 +88,8 @@ def deploy(
         raise UsageError("network_exists", f"{home.network_file} is there already", "move it away to deploy anew")
     client = EvmClient(rpc)
     chain_id, preset = _preset(client, network, kind)
+    for url in further_rpc:
+        check_chain(EvmClient(url), chain_id)
     transactor = Transactor(client, home.account(), chain_id, home.folder, say, rules=preset.rules)
     plans, expected = _plans(salt, admins)
     deployment.ensure_proxy(
@@ -96,7 +101,8 @@ def deploy(
     root = home.root()
     registry = BoundContract(client, Contract("IdentityRegistry"), expected["IdentityRegistry"][""])
     _open_tenant(transactor, registry, root, chain_id)
-    draft = _draft(home, client, preset, chain_id=chain_id, rpc=rpc, expected=expected, root=root.public_key)
+    urls = (rpc, *further_rpc)
+    draft = _draft(home, client, preset, chain_id=chain_id, urls=urls, expected=expected, root=root.public_key)
     _open_log(transactor, draft, gateway)
     known = Registry(home, draft, say)
     if register_gateway:
@@ -163,8 +169,8 @@ def _draft_file(home: Home) -> Path:
 
 
 def _draft(
-    home: Home, client: EvmClient, preset: Preset, *, chain_id: int, rpc: str, expected: deployment.Expected,
-    root: PublicKey,
+    home: Home, client: EvmClient, preset: Preset, *, chain_id: int, urls: tuple[str, ...],
+    expected: deployment.Expected, root: PublicKey,
 ) -> NetworkProfile:  # fmt: skip
     """Return the profile to be, with the nonce of an earlier try if there was one."""
     path = _draft_file(home)
@@ -189,7 +195,7 @@ def _draft(
         if name in expected
     }  # fmt: skip
     made = NetworkProfile(
-        chain_id, preset.kind, fleet, registry, client.code_hash(fleet), client.code_hash(registry), (rpc,), root,
+        chain_id, preset.kind, fleet, registry, client.code_hash(fleet), client.code_hash(registry), urls, root,
         nonce, fleet_log_id(root.kid, chain_id, fleet, nonce), rules=preset.rules, first_block=first, **further,
     )  # fmt: skip
     with path.open("wb") as file:

@@ -74,7 +74,10 @@ def _add_deploy(branch: Parsers) -> None:
         "deploy the contracts, open tenant and fleet log, write network profile and trust file; repeat it if stopped",
         "edgeseal chain deploy --home ./ops --network base --rpc https://rpc.example --gateway-key gateway-key.cbor",
     )  # fmt: skip
-    parser.add_argument("--rpc", required=True, metavar="URL", help="RPC endpoint of the chain")
+    parser.add_argument(
+        "--rpc", required=True, action="append", metavar="URL",
+        help="RPC endpoint of the chain; repeat: the first is asked, the gateway uses all",
+    )  # fmt: skip
     parser.add_argument(
         "--network", choices=networks.names(), help="what to expect of the chain; default: by its chain id"
     )
@@ -128,15 +131,15 @@ def _run_deploy(args: argparse.Namespace) -> int:
     home, gateway = homes.load(args.home), signing.read_key(args.gateway_key)
     admins = _admins(home, args)
     if args.dry_run:
-        planned = chain.plan(home, rpc=args.rpc, network=args.network, admins=admins, salt=args.salt)
+        planned = chain.plan(home, rpc=args.rpc[0], network=args.network, admins=admins, salt=args.salt)
         calls = [preview.fields() | {"data": len(preview.data)} for preview in planned.previews]
         lines = [f"{row['contract']:<20}{row['address']}  {row['code']}" for row in planned.contracts]
         lines += [preview.line() for preview in planned.previews]
         lines.append("then: open tenant and fleet log, register operator and gateway, write profile and trust file")
         return show(args, {"dry_run": True, "contracts": planned.contracts, "calls": calls}, lines)
     network = chain.deploy(
-        home, rpc=args.rpc, kind=args.kind, gateway=gateway, say=say, network=args.network, admins=admins,
-        salt=args.salt, register_gateway=not args.gateway_later,
+        home, rpc=args.rpc[0], kind=args.kind, gateway=gateway, say=say, network=args.network, admins=admins,
+        salt=args.salt, register_gateway=not args.gateway_later, further_rpc=args.rpc[1:],
     )  # fmt: skip
     fields = _contracts(network) | {
         "network_profile": str(home.network_file), "trust_file": str(home.folder / chain.TRUST_NAME),
