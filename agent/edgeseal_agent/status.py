@@ -13,6 +13,7 @@ from edgeseal.head import SignedDeviceHead
 from edgeseal_agent import outbox
 from edgeseal_agent.config import Config
 from edgeseal_agent.daemon import STATUS_NAME
+from edgeseal_agent.degraded import Ledger
 from edgeseal_agent.identity import Identity, is_running, open_store
 
 _FINALITY: Final = {outbox.PENDING: "pending", outbox.CONFIRMED: "confirmed", outbox.FINAL: "final"}
@@ -44,6 +45,7 @@ def status(config: Config) -> dict[str, Any]:
             "quota": config.storage.quota_mb * 1_048_576,
             "free": free.f_bavail * free.f_frsize,
         },
+        "unrecorded": Ledger(config.state_dir).tally.count,
         "daemon": _last_words(config),
     }
 
@@ -119,6 +121,7 @@ def as_text(report: dict[str, Any]) -> str:
         f"agent       {'running, ' + link if daemon['running'] else 'stopped'}",
         f"records     {report['records']}, {report['unsealed']} not yet under a signed head",
         f"head        size {report['size']}",
+        f"unrecorded  {report['unrecorded']} inferences that a gap record has still to tell",
         f"unsent      {report['unsent']} records have no receipt",
         f"final       {report['final']} records are under a receipt that the chain makes final",
         "receipt     none yet"

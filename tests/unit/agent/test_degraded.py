@@ -15,7 +15,7 @@ from edgeseal.adapters.packagedir import read_package
 from edgeseal.errors import InvariantBroken, Unavailable
 from edgeseal.model import package_digest
 from edgeseal.record import decode_body
-from edgeseal_agent import degraded
+from edgeseal_agent import degraded, status
 from edgeseal_agent.config import Config, load
 from edgeseal_agent.degraded import NAME, SIZE, Ledger, Unrecorded, is_recorders
 from edgeseal_agent.identity import STORE_NAME
@@ -118,6 +118,8 @@ def test_the_model_goes_on_and_every_run_is_counted(
     assert [path.name for path in (tmp_path / "inbox.failed").iterdir()] == ["0.png"]
     with closing(Store(config.state_dir / STORE_NAME).reader()) as connection:
         assert connection.execute("SELECT count(*) FROM records").fetchone() == (2,), "nothing was recorded"
+    report = status.status(config)
+    assert report["unrecorded"] == 3 and "unrecorded  3 inferences" in status.as_text(report)
     stopping.set()
     unrecorded.carry_on(FULL, stopping)
 
