@@ -97,6 +97,7 @@ class ChainStage:
             self._endpoints.each(lambda client: self._mirrors[client].step())
             changed = self._sender.step()
             self._board.say("anchoring", self._sender.blocked)
+            self._board.say("endpoints", self._endpoints.trouble)
         finally:
             self._measure()
         if changed:

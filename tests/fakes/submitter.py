@@ -49,7 +49,8 @@ class Dying(Database):
     def write(self) -> Iterator[sqlite3.Connection]:
         self.writes += 1
         is_last = self.mode != "" and self.spare == 0
-        self.spare -= self.mode != "" and self.spare > 0
+        if self.spare:
+            self.spare -= 1
         with super().write() as connection:
             yield connection
             if is_last and self.mode == "before-commit":

@@ -121,6 +121,17 @@ class Endpoints:
             answered, key=lambda one: one.height < newest - STALE_BLOCKS
         )  # sorted() keeps the profile's order
 
+    @property
+    def trouble(self) -> EdgesealError | None:
+        """What a person should look at: an endpoint that is banned, or silent for so long that it is not waited for."""
+        now = self._monotonic()
+        for one in self.every:
+            if one.banned is not None:
+                return one.banned
+            if one.silent_since is not None and now - one.silent_since >= SILENT_S and one.trouble is not None:
+                return Unavailable("rpc_silent", f"{one.name} has been silent for long: {one.trouble.message}")
+        return None
+
     def broadcast(self, raw: bytes) -> list[tuple[Answer, str]]:
         """Hand a signed transaction to every usable endpoint, once each; return what each said.
 

@@ -22,6 +22,10 @@ def said(rig: Rig) -> str | None:
     return None if rig.sender.blocked is None else rig.sender.blocked.code
 
 
+def told(rig: Rig) -> str | None:
+    return None if rig.endpoints.trouble is None else rig.endpoints.trouble.code
+
+
 @pytest.fixture
 def two(tmp_path: Path) -> Rig:
     """Two endpoints of one chain."""
@@ -41,6 +45,7 @@ def test_S36_an_endpoint_of_another_chain_is_banned(two: Rig, fault: str) -> Non
     assert two.endpoints.every[0].banned is not None and two.endpoints.every[0].banned.code in (
         "chain_id", "contract_code",
     )  # fmt: skip
+    assert two.endpoints.trouble is two.endpoints.every[0].banned, "and a person is told"
     assert {Tx.read(raw).chain_id for raw in good.sent} == {two.profile.chain_id}, "from the profile, not from a node"
 
 
@@ -91,9 +96,11 @@ def test_S37_either_may_die_at_any_time(two: Rig) -> None:
     two.mine(6)
     two.step(2)
     assert two.state(last) == anchors.CONFIRMED
+    assert told(two) is None
     two.wait(endpoints.SILENT_S + 1)
     two.step(2)
     assert two.state(last) == anchors.FINAL
+    assert told(two) == "rpc_silent"
 
 
 def test_S37_an_endpoint_that_dies_within_a_step_is_replaced_in_it(two: Rig) -> None:
