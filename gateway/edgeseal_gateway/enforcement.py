@@ -19,7 +19,7 @@ from edgeseal.errors import TrustError, Unavailable, UsageError
 from edgeseal.network import NetworkProfile
 from edgeseal.statements.command import MODEL_ACTIVATE, Command
 from edgeseal_gateway import standing
-from edgeseal_gateway.store import devices, fleetlog, orders, registry
+from edgeseal_gateway.store import devices, fleetlog, guard, orders, registry
 from edgeseal_gateway.store.database import get_meta, put_meta
 from edgeseal_gateway.store.devices import Device
 
@@ -253,8 +253,10 @@ def _require(found: tuple[str, str] | None) -> None:
 
 
 def _require_read(connection: sqlite3.Connection) -> None:
-    if registry.tip(connection) is None:
-        raise Unavailable("registry_unread", "the registries on chain have not been read yet", "try again in a moment")
+    if registry.tip(connection) is None or guard.chain_size(connection) is None:
+        raise Unavailable(
+            "registry_unread", "the registries on chain were not read since start", "try again in a moment"
+        )
 
 
 def _refused(code: str, message: str) -> TrustError:

@@ -18,7 +18,7 @@ from edgeseal_console.operate import home as homes
 from edgeseal_console.operate.audiences import add_audience, audience_of
 from edgeseal_console.operate.cli_registry import acting, told
 from edgeseal_console.operate.inputfile import read_file
-from edgeseal_console.operate.words import Parsers, digest_of, gateway_of, say
+from edgeseal_console.operate.words import Parsers, digest_of, gateway_of, say, show
 
 if TYPE_CHECKING:
     from edgeseal_console.operate.commandregister import CommandRegister
@@ -45,14 +45,13 @@ def add_command_log(branch: Parsers) -> None:
     why.add_argument("--notice", type=Path, metavar="FILE", help="a notice that is written already")
     halt.add_argument("--out", type=Path, metavar="FILE", help="with --reason: where the notice is kept")
     scope = acting(
-        branch, "scope", _run_scope, "say on chain what an operator may command an audience to",
+        branch, "scope", _run_scope,
+        "say on chain what an operator may command an audience to; without --classes, show it",
         "edgeseal command scope --home ./ops --operator KID --group line-1 --classes query,model",
     )  # fmt: skip
     scope.add_argument("--operator", metavar="KID", help="hex kid; default: this folder's operator")
     add_audience(scope, everyone="whatever the audience")
-    scope.add_argument(
-        "--classes", required=True, metavar="C,…", help=f"of {', '.join(CLASSES)}; none takes the scope away"
-    )
+    scope.add_argument("--classes", metavar="C,…", help=f"of {', '.join(CLASSES)}; none takes the scope away")
 
 
 def _opened(args: argparse.Namespace) -> tuple[homes.Home, CommandRegister]:
@@ -153,6 +152,8 @@ def _run_halt(args: argparse.Namespace) -> int:
 
 def _run_scope(args: argparse.Namespace) -> int:
     home, register = _opened(args)
+    if args.classes is None:
+        return _show_scope(args, home, register)
     names = [] if args.classes == "none" else args.classes.split(",")
     unknown = [name for name in names if name not in CLASSES]
     if unknown:
@@ -163,3 +164,15 @@ def _run_scope(args: argparse.Namespace) -> int:
     text = f"operator {operator.hex()[:16]}… may command {who} to: {', '.join(names) or 'nothing'}"
     fields = {"operator": operator.hex(), "audience": audience.hex(), "classes": names}
     return told(args, register.registry, fields, text, text)
+
+
+def _show_scope(args: argparse.Namespace, home: homes.Home, register: CommandRegister) -> int:
+    """Print what an operator may command an audience to: by a scope of its own, or by the one for everybody."""
+    operator = home.operator().public_key.kid if args.operator is None else digest_of(args.operator, "--operator")
+    audience, who = audience_of(home, args)
+    bits = register.classes(operator, audience) | register.classes(operator, commandlog.EVERYBODY)
+    names = [name for number, name in enumerate(CLASSES) if bits & 1 << number]
+    fields = {"operator": operator.hex(), "audience": audience.hex(), "classes": names}
+    return show(
+        args, fields, [f"operator {operator.hex()[:16]}… may command {who} to: {', '.join(names) or 'nothing'}"]
+    )

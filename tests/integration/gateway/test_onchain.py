@@ -278,6 +278,7 @@ def test_commands_are_logged_by_whom_the_chain_lets(field: Field, run: Run, tmp_
     assert status["registries"]["enforced"]["scopes"] is True
 
     run("command", "scope", "--group", GROUP, "--classes", "query,model")
+    assert run("command", "scope", "--group", GROUP)["classes"] == ["query", "model"]
     before = sent(field)
     assert run("command", "log", "--dry-run")["logged"] == digests and sent(field) == before
     assert run("command", "log")["logged"] == digests and sent(field) == before + 1, "one call for both"

@@ -15,7 +15,7 @@ from edgeseal_gateway import enforcement
 from edgeseal_gateway.enforcement import ALWAYS, NEVER, Policy
 from edgeseal_gateway.intake import NO_COMMAND, accept
 from edgeseal_gateway.relay import Relay
-from edgeseal_gateway.store import registry
+from edgeseal_gateway.store import guard, registry
 from edgeseal_gateway.told import Told
 from edgeseal_gateway.web import answers
 from tests.eventchain import Event
@@ -188,6 +188,13 @@ def test_a_registry_that_was_never_read_is_not_taken_for_an_empty_one(followed: 
     device = followed.device()
     with followed.database.write() as connection, pytest.raises(Unavailable, match="registry_unread"):
         accept(connection, followed.profile, followed.signer.public_key.kid, *ping(followed, device.log))
+    followed.look()
+    command = ping(followed, device.log)
+    taken(followed, command)
+    with followed.database.write() as connection:
+        guard.forget_chain(connection)  # as at every start: what was read before may be long out of date
+    with followed.database.write() as connection, pytest.raises(Unavailable, match="registry_unread"):
+        accept(connection, followed.profile, followed.signer.public_key.kid, *command)
 
 
 # ---- Models ------------------------------------------------------------------------------------------------------
