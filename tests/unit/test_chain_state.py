@@ -18,6 +18,7 @@ from edgeseal.evmproof.state import verify_slots
 from edgeseal.stateevidence import CommandChain
 from edgeseal.verify import Verdict, verify
 from edgeseal.verify.standing import valid_at
+from edgeseal_console.investigate.inspect import identify
 from edgeseal_console.investigate.verify import render
 from tests.chainstate import COMMAND_LOG, MODELS, OPEN, REVOKED, Contracts, Trie, place
 from tests.tamper.by_chain import last, proved, registry_of, told, trust_of
@@ -231,3 +232,22 @@ def test_a_device_that_signs_an_older_head_later_moves_no_bound() -> None:
     world.anchor(tell=False)
     found = verify(proved(world).bundle, trust_of(world)).questions["model_identity"]
     assert (found.answer, found.reason) == ("failed", "model_not_granted")
+
+
+def test_inspect_reads_the_files_of_chain_state() -> None:
+    world, _ = told()
+    made = world.contracts
+    assert made is not None
+    files = made.files()
+    titles = [identify(data)[0] for data in files.values()]
+    assert {*titles} == {
+        "accounts after a block (14.2)", "storage under a root (14.3)", "commands on chain (14.4)"
+    }  # fmt: skip
+    found = registry_of(made, last(made))
+    _, shown = identify(found.encode())
+    assert shown["proof"] == "holds under this root" and len(shown["slots"]) == len(found.slots)
+    _, shown = identify(replace(found, nodes=found.nodes[:-1]).encode())
+    assert shown["proof"].startswith("does not hold")
+    accounts = made.accounts(last(made))
+    assert identify(accounts.encode())[1]["number"] == len(made.blocks)
+    assert identify(replace(accounts, nodes=accounts.nodes[1:]).encode())[1]["proof"].startswith("does not hold")

@@ -165,20 +165,29 @@ def _anchor(data: bytes) -> Any:
 
 def _accounts(data: bytes) -> Any:
     found = AccountEvidence.decode(data)
-    header, accounts = found.verify()
+    shown = {"chain": found.chain, "block": found.block, "contracts": list(found.contracts), "nodes": len(found.nodes)}
+    try:
+        header, accounts = found.verify()
+    except EvidenceError as error:
+        return shown | {"proof": f"does not hold: {error.message}"}
     told = {
         "0x" + address.hex(): None if one is None else {"storage root": one.storage_root, "code hash": one.code_hash}
         for address, one in accounts.items()
     }
-    return {"chain": found.chain, "block": found.block, "number": header.number, "time": header.timestamp} | {
-        "state root": header.state_root, "accounts": told,
-    }  # fmt: skip
+    block = {"number": header.number, "time": header.timestamp, "state root": header.state_root}
+    return shown | block | {"proof": "holds under this block", "accounts": told}
 
 
 def _storage(data: bytes) -> Any:
     found = StorageEvidence.decode(data)
-    slots = {"0x" + slot.hex(): f"0x{value:064x}" for slot, value in found.verify().items()}
-    return {"storage root": found.root, "nodes": len(found.nodes), "slots": slots}
+    shown = {"storage root": found.root, "nodes": len(found.nodes)}
+    try:
+        values = found.verify()
+    except EvidenceError as error:
+        slots = ["0x" + slot.hex() for slot in found.slots]
+        return shown | {"proof": f"does not hold: {error.message}", "slots": slots}
+    told = {"0x" + slot.hex(): f"0x{value:064x}" for slot, value in values.items()}
+    return shown | {"proof": "holds under this root", "slots": told}
 
 
 def _commands(data: bytes) -> Any:
