@@ -11,6 +11,7 @@ from edgeseal.errors import EvidenceError
 from edgeseal.network import NetworkProfile
 from edgeseal.statements.command import Command
 from edgeseal_gateway import enforcement, export, intake
+from edgeseal_gateway.chain.sendstate import SendRules
 from edgeseal_gateway.figures import Figures
 from edgeseal_gateway.store import (
     anchors,
@@ -57,6 +58,7 @@ def status(connection: sqlite3.Connection, profile: NetworkProfile, kid: bytes) 
             "final": None if final is None else export.anchor_summary(connection, profile, final),
             "sent": None if current is None else current.size, "wanted": None if wanted is None else wanted.size,
             "chain_size": guard.chain_size(connection),
+            "final_by": "tag" if SendRules.of(profile, 1).by_tag else "confirmations",
             "in_flight": [
                 {"size": one.size, "state": one.state, "finality": anchors.finality(connection, one.size),
                  "number": one.number, "tx": None if one.tx is None else one.tx.hex(), "since": one.since_ms}

@@ -11,6 +11,7 @@ from edgeseal.adapters.evm import TxReceipt
 from edgeseal.chainrules import ChainRules
 from edgeseal_gateway.chain.sendstate import Do, Mined, Seen, SendRules, SendState, State
 from edgeseal_gateway.store import anchors, attempts, operations
+from edgeseal_gateway.web import answers
 from tests.fakes.chain import GWEI, Tx
 from tests.fakes.submitter import ETHER, PUBLIC, Rig
 
@@ -128,6 +129,13 @@ def test_S29_where_the_operator_runs_the_chain_depth_is_final(tmp_path: Path) ->
     rig.step()
     assert rig.state() == anchors.FINAL and "finalized" not in str(rig.node.asked)
     rig.audit()
+
+
+@pytest.mark.parametrize(("rules", "by"), [(PUBLIC, "tag"), (PRIVATE, "confirmations"), (None, "confirmations")])
+def test_S29_status_says_what_final_rests_on(tmp_path: Path, rules: ChainRules | None, by: str) -> None:
+    rig = Rig(tmp_path, rules)
+    shown = rig.ask(answers.status, rig.profile, rig.signer.public_key.kid)
+    assert shown["anchor"]["final_by"] == by
 
 
 def test_S29_a_final_tag_on_another_block_is_not_enough(tmp_path: Path) -> None:
