@@ -108,11 +108,11 @@ def finality(connection: sqlite3.Connection, size: int) -> str:
     """Return how certain it is that the chain holds a head of ``size`` leaves or more: ``PENDING``, ``CONFIRMED`` (so
     deep that few reorganisations reach it) or ``FINAL`` (the chain's own word, or depth where the chain has none).
     """
-    row = connection.execute(
-        f"SELECT state FROM anchor WHERE size >= ? AND state IN {_SETTLED} ORDER BY state = 'final' DESC LIMIT 1",
-        (size,),
-    ).fetchone()
-    return PENDING if row is None else str(row[0]).upper()
+    for state in (FINAL, CONFIRMED):  # one look each: over both the index would sort all there ever were
+        query = "SELECT 1 FROM anchor WHERE state = ? AND size >= ? LIMIT 1"
+        if connection.execute(query, (state, size)).fetchone() is not None:
+            return state.upper()
+    return PENDING
 
 
 def _one(connection: sqlite3.Connection, where: str, *values: int) -> Anchor | None:

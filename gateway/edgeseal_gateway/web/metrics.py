@@ -27,10 +27,7 @@ from edgeseal_gateway.store import anchors, counts, devices, fleetlog, guard, op
 from edgeseal_gateway.web.parts import Parts
 from edgeseal_gateway.web.request import guarded
 
-_STATES: Final = (
-    anchors.QUEUED, anchors.BLOCKED_FUNDS, anchors.PREPARED, anchors.SENT, anchors.MINED, anchors.CONFIRMED,
-    anchors.REVERTED,
-)  # fmt: skip
+_STATES: Final = counts.UNFINAL
 
 
 class Metrics:

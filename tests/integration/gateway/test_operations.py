@@ -133,7 +133,7 @@ def test_at_the_end_it_follows_what_is_under_way_and_lets_go_of_the_lease(rig: R
         states = dict(connection.execute("SELECT state, count(*) FROM anchor GROUP BY state"))
     connection.close()
     assert (holder, until_ms) == (b"", 0)
-    assert "sent" not in states and states["final"] >= 1
+    assert "sent" not in states and states["final"] >= 1, states
 
 
 FINALITY_BY_TAG = ChainRules("test", "tag", 1, 1_000, "public", 6_900, "none", None, 500 * 10**9, 50 * 10**9, 1)
