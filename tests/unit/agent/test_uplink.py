@@ -14,7 +14,7 @@ from edgeseal import messages, topics
 from edgeseal.head import DeviceHead, SignedDeviceHead
 from edgeseal.messages import Anchor, Chunk, ReceiptMessage, Refusal
 from edgeseal_agent import outbox
-from edgeseal_agent.uplink import MAX_RECEIVED
+from edgeseal_agent.uplink import MAX_RECEIVED, NO_PACKAGE
 from tests.world import Key
 
 from .conftest import Bench, MakeBench
@@ -337,3 +337,12 @@ def test_what_no_fetch_asked_for_is_dropped(agent: Agent) -> None:
         )
     wait(lambda: agent.uplink.counts["dropped_chunk"] == 6)
     assert agent.uplink.fetch(package) == b"an archive"
+
+
+@pytest.mark.parametrize("code", sorted(NO_PACKAGE))
+def test_a_refused_package_holds_no_records_up(agent: Agent, code: str) -> None:
+    agent.bench.fleet.enrol(agent.bench.request)
+    agent.start()
+    agent.link.push(topics.down(agent.log, "refusal"), Refusal(agent.log, code, "not for you", 0).encode())
+    wait(lambda: agent.uplink.counts[f"refused_{code}"] == 1)
+    assert agent.uplink._state._hold_code == ""
