@@ -22,6 +22,8 @@ MAX_HEAD_EVERY: Final = 256
 
 MIN_BODY_RETENTION_DAYS: Final = 184
 """Shortest time after which retention may erase a record's body: half a year."""
+INCIDENT_CAUSES: Final = ("tamper", "fault", "gap", "denied", "model.rejected", "command.refused")
+"""What may open an incident by itself."""
 RETENTION_CLASSES: Final = ("telemetry", "inference", "decision")
 """Classes of records whose bodies retention may erase."""
 
@@ -120,7 +122,8 @@ class StorageConfig:
     ``body_retention_days`` after they were recorded (at least half a year) and never before a receipt; 0 keeps them.
     ``class_retention_days`` says so for one class of records (``telemetry inference decision``) alone. Headers are
     never deleted. When nothing can be recorded ``on_failure`` either ends the agent (``stop``) or lets the model go on,
-    counts, and records a ``gap`` with the count as soon as that is possible again (``degrade``).
+    counts, and records a ``gap`` with the count as soon as that is possible again (``degrade``). With ``ring_records``
+    inputs and openings are kept only of the newest records, so many, and of those that an incident holds.
     """
 
     quota_mb: int
@@ -131,10 +134,20 @@ class StorageConfig:
     body_retention_days: int = 0
     class_retention_days: tuple[tuple[str, int], ...] = ()
     on_failure: str = "stop"
+    ring_records: int = 0
 
     def retention_of(self) -> dict[str, int]:
         """Return the days after which bodies go, by class; 0: never."""
         return dict.fromkeys(RETENTION_CLASSES, self.body_retention_days) | dict(self.class_retention_days)
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentConfig:
+    """What opens an incident by itself: causes ``on`` (kinds of records, or ``denied``), and the window in records."""
+
+    on: tuple[str, ...] = ()
+    before: int = 1_000
+    after: int = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +219,7 @@ class Config:
     source: SourceConfig
     uplink: UplinkConfig
     digest: bytes
+    incidents: IncidentConfig = IncidentConfig()
     tpm: TpmConfig | None = None
 
 
@@ -249,6 +263,7 @@ def _config(data: bytes, base: Path) -> Config:
         source=_source(_optional(top, "source"), base),
         uplink=_uplink(_optional(top, "uplink")),
         digest=sha256(data).digest(),
+        incidents=_incidents(_optional(top, "incidents")),
         tpm=_tpm(top.section("tpm"), base) if "tpm" in top else None,
     )
     top.done()
@@ -320,6 +335,7 @@ def _storage(section: strictyaml.Section) -> StorageConfig:
         body_retention_days=section.integer("body_retention_days", 0, 36_500, 0),
         class_retention_days=_class_days(_optional(section, "class_retention_days")),
         on_failure=section.text("on_failure", "stop|degrade", "stop"),
+        ring_records=section.integer("ring_records", 0, 2**31, 0),
     )
     section.done()
     for days in (storage.body_retention_days, *dict(storage.class_retention_days).values()):
@@ -334,6 +350,18 @@ def _class_days(section: strictyaml.Section) -> tuple[tuple[str, int], ...]:
     found = [(name, section.integer(name, 0, 36_500)) for name in RETENTION_CLASSES if name in section]
     section.done()
     return tuple(found)
+
+
+def _incidents(section: strictyaml.Section) -> IncidentConfig:
+    causes = section.sequence("on", len(INCIDENT_CAUSES), [])
+    holder = strictyaml.Section({str(number): cause for number, cause in enumerate(causes)}, section.path("on"))
+    incidents = IncidentConfig(
+        on=tuple(holder.text(str(number), "|".join(INCIDENT_CAUSES)) for number in range(len(causes))),
+        before=section.integer("before", 0, 1_000_000, 1_000),
+        after=section.integer("after", 0, 1_000_000, 1_000),
+    )
+    section.done()
+    return incidents
 
 
 def _model(section: strictyaml.Section, base: Path, state_dir: Path) -> ModelConfig:

@@ -33,6 +33,7 @@ from edgeseal_agent.config import Config, MqttConfig
 from edgeseal_agent.degraded import DEGRADE, Ledger, Unrecorded, is_recorders
 from edgeseal_agent.disk import MB, DiskGuard
 from edgeseal_agent.foldersource import FolderSource
+from edgeseal_agent.incidentrule import IncidentRule
 from edgeseal_agent.inference import Engine, InferenceRecorder
 from edgeseal_agent.intake import Intake
 from edgeseal_agent.journal import Journal
@@ -53,6 +54,7 @@ logger = logging.getLogger(__name__)
 STATUS_NAME: Final = "status.json"
 STATUS_EVERY_S: Final = 1.0
 RETAIN_EVERY_S: Final = 3_600.0
+RING_EVERY_S: Final = 10.0
 SEAL_TIMEOUT_S: Final = 60.0
 SWITCH_S: Final = 0.0001
 """Seconds one thread may hold the interpreter while another waits: short, so that the journal never delays a model."""
@@ -174,6 +176,7 @@ class Daemon:
         self._engine = Engine()
         self._model_watch = ModelWatch(config.model, self._journal, self._active_model, self._fall_back)
         self._lock_watch = LockWatch(dict(config.key.environment).get("TPM2_PKCS11_TCTI"), self._journal)
+        self._incident_rule = IncidentRule(config.incidents, store, self._journal)
         self._attests = self._make_attests()
         self._uplink: Uplink | None = None
         self._commands: Commands | None = None
@@ -223,7 +226,7 @@ class Daemon:
                 next_beat = now + self._config.seal.heartbeat_s
                 self._journal.submit("heartbeat", self._heartbeat())
             if now >= next_retention:
-                next_retention = now + RETAIN_EVERY_S
+                next_retention = now + (RING_EVERY_S if self._config.storage.ring_records else RETAIN_EVERY_S)
                 self._journal.execute(self._retain)
             self._keep_house()
             self._write_status(running=True)
@@ -238,6 +241,7 @@ class Daemon:
             self._model_watch.look(time.monotonic())
             self._lock_watch.look(time.monotonic())
             incidents.take_up(self._config.state_dir, self._store, self._journal)
+            self._incident_rule.step()
             while (done := self._thinning.step()) == "stripped":
                 continue
             if self._intake is not None:
@@ -400,7 +404,9 @@ class Daemon:
         }  # fmt: skip
 
     def _retain(self, connection: sqlite3.Connection) -> int:
-        return retention.delete_old_inputs(connection, self._believed_ms(), self._config.storage.retention_days)
+        storage = self._config.storage
+        gone = retention.delete_beyond_ring(connection, storage.ring_records)
+        return gone + retention.delete_old_inputs(connection, self._believed_ms(), storage.retention_days)
 
     def _believed_ms(self) -> int:
         """Return the wall clock for what may be deleted by age; 0, which is before everything, while it is not set."""

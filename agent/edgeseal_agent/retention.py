@@ -11,6 +11,7 @@ from edgeseal_agent import outbox
 DAY_MS: Final = 86_400_000
 MAX_DELETED: Final = 10_000
 """Records whose openings one pass deletes, so that the journal is not held up."""
+_HELD: Final = "EXISTS (SELECT 1 FROM incidents WHERE start <= seq AND (stop IS NULL OR seq < stop))"
 
 
 def is_old(header: Header, before_ms: int) -> bool:
@@ -29,13 +30,33 @@ def delete_old_inputs(connection: sqlite3.Connection, now_ms: int, retention_day
     if retention_days == 0:
         return 0
     covered, before = outbox.final(connection), now_ms - retention_days * DAY_MS
-    held = "EXISTS (SELECT 1 FROM incidents WHERE start <= seq AND (stop IS NULL OR seq < stop))"
-    kept = f"SELECT DISTINCT seq FROM openings WHERE seq < ? AND NOT {held} ORDER BY seq LIMIT ?"
+    kept = f"SELECT DISTINCT seq FROM openings WHERE seq < ? AND NOT {_HELD} ORDER BY seq LIMIT ?"
     rows = connection.execute(f"SELECT seq, header FROM records WHERE seq IN ({kept})", (covered, MAX_DELETED))
     old = [(seq,) for seq, header in rows if is_old(Header.decode(header), before)]
     connection.executemany("DELETE FROM openings WHERE seq = ?", old)
-    if old:
+    _delete_unopened(connection, len(old))
+    return len(old)
+
+
+def delete_beyond_ring(connection: sqlite3.Connection, ring: int) -> int:
+    """Delete openings and inputs of all records but the newest ``ring``, inside the caller's transaction; return how
+    many records lost theirs. What lies in the window of an incident stays. With 0 nothing is ever deleted.
+
+    Inputs are the device's own: no receipt is asked for, as the record that commits to them stays.
+    """
+    if ring == 0:
+        return 0
+    (size,) = connection.execute("SELECT size FROM log").fetchone()
+    rows = connection.execute(
+        f"SELECT DISTINCT seq FROM openings WHERE seq < ? AND NOT {_HELD} LIMIT ?", (size - ring, MAX_DELETED)
+    ).fetchall()
+    connection.executemany("DELETE FROM openings WHERE seq = ?", rows)
+    _delete_unopened(connection, len(rows))
+    return len(rows)
+
+
+def _delete_unopened(connection: sqlite3.Connection, deleted: int) -> None:
+    if deleted:
         connection.execute(
             "DELETE FROM inputs WHERE NOT EXISTS (SELECT 1 FROM openings WHERE openings.file = inputs.digest)"
         )
-    return len(old)
