@@ -41,7 +41,8 @@ def render(state: dict[str, Any], found: dict[str, Any], troubles: list[dict[str
     """
     body = "".join(
         (
-            _top(state), _troubles(state, troubles), _cards(state), _devices(found["devices"]),
+            _top(state), _troubles(state, troubles), _halts(state["registries"]["halts"]), _cards(state),
+            _devices(found["devices"]),
             _applicants(found["applicants"]), _refusals(state["newest_refusals"]),
         )
     )  # fmt: skip
@@ -70,6 +71,15 @@ def _troubles(state: dict[str, Any], troubles: list[dict[str, str | None]]) -> s
         f'<div class="card alarm"><strong class="bad">{_text(one["stage"])}: {_text(one["code"])}</strong><br>'
         f'{_text(one["message"])}<br><span class="soft">{_text(one["remedy"] or "")}</span></div>'
         for one in every
+    )
+
+
+def _halts(halts: list[dict[str, Any]]) -> str:
+    return "".join(
+        f'<div class="card alarm"><strong class="bad">emergency halt on chain</strong> for audience '
+        f"<code>{_short(one['audience'])}</code>, by operator <code>{_short(one['operator'])}</code>, block "
+        f'{one["block"]:,}<br><span class="soft">notice {_text(one["digest"])}</span></div>'
+        for one in halts
     )
 
 

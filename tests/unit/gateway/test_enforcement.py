@@ -13,11 +13,12 @@ from edgeseal.errors import TrustError, Unavailable, UsageError
 from edgeseal.messages import Chunk, Fetch, Refusal
 from edgeseal_gateway import enforcement
 from edgeseal_gateway.enforcement import ALWAYS, NEVER, Policy
+from edgeseal_gateway.figures import Figures
 from edgeseal_gateway.intake import NO_COMMAND, accept
 from edgeseal_gateway.relay import Relay
 from edgeseal_gateway.store import guard, registry
 from edgeseal_gateway.told import Told
-from edgeseal_gateway.web import answers
+from edgeseal_gateway.web import answers, page
 from tests.eventchain import Event
 from tests.followedstore import Followed
 from tests.tenant import segment_of
@@ -315,3 +316,6 @@ def test_halts_are_shown(followed: Followed) -> None:
         {"audience": "01" * 32, "digest": "03" * 32, "operator": "02" * 32, "block": 2}
     ] and shown["block"]["number"] == 2  # fmt: skip
     assert followed.read(registry.counts) == {"HaltLogged": 1}
+    state = followed.ask(answers.status, followed.profile, bytes(32)) | answers.account(Figures())
+    shown_page = page.render(state, {"devices": [], "applicants": []}, [])
+    assert "emergency halt on chain" in shown_page and "03" * 32 in shown_page
