@@ -9,6 +9,7 @@ import pytest
 
 from edgeseal.adapters.evm import BlockHeader, EvmClient, Rejected
 from edgeseal_console.operate import networks, p256probe, probe
+from edgeseal_console.operate.contractprobe import Finding
 
 BASE, PRIVATE = networks.preset("base"), networks.preset("private")
 
@@ -50,7 +51,7 @@ class Node(EvmClient):
         return 1_000
 
 
-def found(monkeypatch: pytest.MonkeyPatch, preset: Any, *nodes: Node) -> dict[str, probe.Finding]:
+def found(monkeypatch: pytest.MonkeyPatch, preset: Any, *nodes: Node) -> dict[str, Finding]:
     by_url = {node.url: node for node in nodes}
     monkeypatch.setattr(probe, "EvmClient", by_url.__getitem__)
     return {one.what: one for one in probe.probe(list(by_url), None, preset)}
@@ -80,6 +81,22 @@ def test_finality_that_stands_still_or_contradicts_itself(monkeypatch: pytest.Mo
     missing.chain = 4242
     line = found(monkeypatch, PRIVATE, missing)["tag finalized"]
     assert (line.state, "confirmations" in line.detail) == ("ok", True)
+
+
+@pytest.mark.parametrize(
+    ("then", "state"), [(61, "ok"), (60, "warn"), (59, "fail")], ids=["moves", "stands", "falls"]
+)  # fmt: skip
+def test_finality_is_watched(monkeypatch: pytest.MonkeyPatch, then: int, state: str) -> None:
+    node, slept = good(), []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        node.tags["finalized"] = header(then, 999_010)
+
+    monkeypatch.setattr(probe, "EvmClient", lambda _: node)
+    lines = {one.what: one for one in probe.probe([node.url], None, BASE, watch_s=5.0, sleep=sleep)}
+    assert lines["finalized at http://node moves"].state == state
+    assert sum(slept) <= 5.0
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,9 @@ def add_probe(branch: Parsers) -> None:
         "edgeseal chain probe --network base --rpc https://rpc.example --rpc https://other.example",
     )  # fmt: skip
     _where(parser)
+    parser.add_argument(
+        "--watch", type=float, default=0.0, metavar="SECONDS", help="wait so long for the tag finalized to move"
+    )
     cost = leaf(
         branch, "cost", _run_cost, "gas and money of an anchor and of a record, from the chain's fees now",
         "edgeseal chain cost --network base --rpc https://rpc.example --eth-price 2500",
@@ -73,7 +76,7 @@ def _run_probe(args: argparse.Namespace) -> int:
     from edgeseal_console.operate import probe
 
     urls, network, preset = _asked(args)
-    found = list(probe.probe(urls, network, preset))
+    found = list(probe.probe(urls, network, preset, watch_s=max(0.0, args.watch)))
     lines = []
     for one in found:
         lines.append(f"{one.state:<5} {one.what}: {one.detail}")

@@ -6,42 +6,32 @@ not for long) or ``fail`` (do not go on), each with what was found and what to d
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Final
 
-from edgeseal.adapters.evm import BlockHeader, BoundContract, Contract, EvmClient, Rejected
+from edgeseal.adapters.evm import BlockHeader, EvmClient, Rejected
 from edgeseal.chainrules import ChainRules, Preset
 from edgeseal.errors import EdgesealError, Unavailable, UsageError
-from edgeseal.evmproof.keccak import keccak256
 from edgeseal.network import NetworkProfile
-from edgeseal_console.operate import deployment, l1fee
+from edgeseal_console.operate import l1fee
+from edgeseal_console.operate.contractprobe import Finding, contracts
 from edgeseal_console.operate.p256probe import p256
 
 LAG_S: Final = 3_600
 """How far ``finalized`` may lie behind ``latest``, in seconds by the chain, before it is said to stand still."""
-LOG_STATES: Final = ("none", "open", "frozen", "closed")
-_NAMES: Final = {
-    "command_log_contract": "CommandLog", "model_registry": "ModelRegistry", "record_verifier": "RecordVerifier",
-    "tenant_admin": "TenantAdmin",
-}  # fmt: skip
+WATCH_STEP_S: Final = 2.0
+"""Seconds between two looks at ``finalized``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line: ``state`` is ok, warn or fail; ``remedy`` is None where there is nothing to do."""
-
-    state: str
-    what: str
-    detail: str
-    remedy: str | None = None
-
-
-def probe(urls: Sequence[str], network: NetworkProfile | None, preset: Preset) -> Iterator[Finding]:
+def probe(
+    urls: Sequence[str], network: NetworkProfile | None, preset: Preset, *, watch_s: float = 0.0,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Finding]:  # fmt: skip
     """Yield what is found at each endpoint, and whether the endpoints agree.
 
-    ``network`` None: contracts are not looked at. ``preset`` says what to expect of the chain. Raises nothing: an
-    endpoint that does not answer is a finding.
+    ``network`` None: contracts are not looked at. ``preset`` says what to expect of the chain. ``watch_s``: look for at
+    most so many seconds whether ``finalized`` moves. Raises nothing: an endpoint that does not answer is a finding.
     """
     heads: list[tuple[EvmClient, int]] = []
     for url in urls:
@@ -53,6 +43,8 @@ def probe(urls: Sequence[str], network: NetworkProfile | None, preset: Preset) -
         else:
             if newest is not None:
                 heads.append((client, newest.number))
+                if watch_s:
+                    yield _movement(client, watch_s, sleep)
     if len(heads) > 1:
         yield _agreement(heads, preset.rules)
     elif len(urls) < 2:
@@ -80,7 +72,7 @@ def _endpoint(
     yield _signatures(client, preset.rules)
     yield from _fees(client, newest, preset.rules)
     if network is not None:
-        yield from _contracts(client, network)
+        yield from contracts(client, network)
     return newest
 
 
@@ -160,53 +152,24 @@ def _fees(client: EvmClient, newest: BlockHeader, rules: ChainRules) -> Iterator
             yield Finding("ok", "fee for data on the parent chain", f"{fee} wei for an anchor, by its oracle")
 
 
-def _contracts(client: EvmClient, network: NetworkProfile) -> Iterator[Finding]:
-    named = [
-        ("FleetLog", network.fleet_log_contract, network.fleet_log_code),
-        ("IdentityRegistry", network.identity_registry, network.registry_code),
-        *((_NAMES[key], one.address, one.code) for key, one in network.further()),
-    ]
-    good = True
-    for name, address, expected in named:
-        code = client.code(address)
-        where = f"{name} 0x{address.hex()}"
-        if keccak256(code) != expected:
-            detail = "no contract there" if not code else "other code than the network profile names"
-            good = False
-            yield Finding("fail", where, detail, "correct the address, or deploy; never send to an unknown contract")
-        elif (problem := deployment.code_problem(Contract(name), code, None)) is not None:
-            yield Finding(
-                "warn", where, f"the code the profile names, but not this release's build: {problem}",
-                "use the release that deployed it, or deploy this one's",
-            )  # fmt: skip
-        else:
-            yield Finding("ok", where, "this release's code")
-    if good:
-        yield from _log(client, network)
-
-
-def _log(client: EvmClient, network: NetworkProfile) -> Iterator[Finding]:
-    registry = BoundContract(client, Contract("IdentityRegistry"), network.identity_registry)
-    log = BoundContract(client, Contract("FleetLog"), network.fleet_log_contract)
-    if bytes.fromhex(registry.call("fleetLog")[2:]) != network.fleet_log_contract:
-        yield Finding("fail", "IdentityRegistry", "names another FleetLog than the profile", "correct the profile")
-        return
-    state, successor, _ = log.call("stateOf", network.fleet_log)
-    if LOG_STATES[state] != "open":
-        follows = f", its successor is {bytes(successor).hex()}" if any(successor) else ""
-        yield Finding(
-            "fail", "fleet log", f"{LOG_STATES[state]}{follows}",
-            "a frozen log needs a successor and an investigation: two histories were signed; a closed one has gone on",
-        )  # fmt: skip
-        return
-    size = log.call("head", network.fleet_log)[0]
-    kid = bytes(log.call("gatewayOf", network.fleet_log)[0])
-    late, due = log.call("stale", network.fleet_log)
-    detail = f"open, {size} leaves anchored, gateway {kid.hex()[:16]}…"
-    if late:
-        yield Finding("warn", "fleet log", f"{detail}, silent since {due}", "see edgeseal-gateway status")
-    else:
-        yield Finding("ok", "fleet log", detail)
+def _movement(client: EvmClient, watch_s: float, sleep: Callable[[float], None]) -> Finding:
+    """Look at ``finalized`` again and again until it has moved or ``watch_s`` seconds were slept."""
+    what = f"finalized at {client.url} moves"
+    try:
+        first, left = client.header("finalized"), watch_s
+        while first is not None:
+            now = client.header("finalized")
+            if now is not None and now.number < first.number:
+                return Finding("fail", what, f"it fell from {first.number} to {now.number}", "use another endpoint")
+            if now is not None and now.number > first.number:
+                return Finding("ok", what, f"from {first.number} to {now.number} within {watch_s - left:.0f} s")
+            if left <= 0:
+                break
+            sleep(min(WATCH_STEP_S, left))
+            left -= WATCH_STEP_S
+    except EdgesealError as error:
+        return Finding("warn", what, error.message, "finality by confirmations needs no such tag")
+    return Finding("warn", what, f"not within {watch_s:.0f} s", "watch longer: on Ethereum it moves every 6.4 minutes")
 
 
 def _agreement(heads: Sequence[tuple[EvmClient, int]], rules: ChainRules) -> Finding:
