@@ -13,7 +13,7 @@ from edgeseal.bundle import Bundle
 from edgeseal.container import MemorySource
 from edgeseal.evmproof import decode_header
 from edgeseal.network import Deployed
-from edgeseal.stateevidence import AccountEvidence, StorageEvidence
+from edgeseal.stateevidence import AccountEvidence, CommandChain, StorageEvidence
 from edgeseal.trust import Trust
 from tests.chainstate import ACTIVE, COMMAND_LOG, MODELS, OPEN, REVOKED, SUSPENDED, Contracts
 from tests.tamper.evidence import AUTHOR, DEVICE, GATEWAY, RPC, Evidence, row
@@ -356,3 +356,23 @@ def over(world: World, change: Callable[[Contracts], None]) -> Evidence:
     change(world.contracts)
     world.anchor(tell=False)
     return proved(world)
+
+
+@row(
+    "drop an entry from the commands on chain",
+    AUTHOR,
+    "the rest of them: whether they were logged there is no longer shown, and no rule asks it",
+    "command_authority",
+    "ok",
+    "PROVED",
+)
+def dropped_entry() -> Evidence:
+    def change(made: Contracts, files: Files) -> None:
+        (name,) = (name for name in files if name.startswith("chain/commands/"))
+        whole = CommandChain.decode(files[name])
+        files[name] = replace(whole, entries=whole.entries[1:]).encode()
+
+    def more(made: Contracts, device: Device) -> None:
+        made.log_command(device.log, b"\x31" * 32, 9)
+
+    return proved(told(more)[0], change)

@@ -21,7 +21,7 @@ from edgeseal.verify import Verdict
 from edgeseal_console.investigate.escape import safe
 from edgeseal_console.investigate.opening import opened, read_trust
 from edgeseal_console.investigate.timeline import Event, events
-from edgeseal_console.investigate.verify import counted, judge, questions
+from edgeseal_console.investigate.verify import chain_line, counted, judge, questions
 
 MAX_EVENTS: Final = 5_000
 """Events of one log on the page; `edgeseal replay` tells all."""
@@ -106,6 +106,8 @@ def _answers(verdict: Verdict) -> Iterator[str]:
         f"{len(verdict.devices)} device logs"
     )
     yield f"<p>{_text(counts)}. Exit code {verdict.exit_code}.</p>"
+    if verdict.chain is not None:
+        yield f"<p>{_text(chain_line(verdict.chain))}.</p>"
     yield _table(
         ("question", "answer", "ground or reason", "detail"), (_answer(*pair) for pair in verdict.questions.items())
     )

@@ -95,7 +95,7 @@ def render(verdict: Verdict, trusted: bool) -> str:
         lines.append(f"{_MARKS[answer.answer]}  {question:<18}  {safe(ground)}")
         lines.append(f"        {safe(answer.detail)}")
     if verdict.chain is not None:
-        lines += ["", _chain_line(verdict.chain)]
+        lines += ["", chain_line(verdict.chain)]
     for title, found in (("failures", verdict.failures), ("not answered", verdict.unanswered)):
         if found:
             lines += ["", f"{title}:"]
@@ -111,8 +111,8 @@ def render(verdict: Verdict, trusted: bool) -> str:
     return "\n".join(lines)
 
 
-def _chain_line(chain: ChainShown) -> str:
-    """Say which state of the chain was proved, and how many commands are in it."""
+def chain_line(chain: ChainShown) -> str:
+    """Return in words which state of the chain was proved, and how many commands are in it."""
     _, number, time, size = chain.blocks[-1]
     reach = "" if size is None else f", fleet log size {size} there"
     held = sum(logged is True for *_, logged in chain.commands)
