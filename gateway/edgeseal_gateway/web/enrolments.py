@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from edgeseal import cbor, limits
-from edgeseal.errors import UsageError
+from edgeseal.errors import EdgesealError, UsageError
 from edgeseal_gateway import enrolling
 from edgeseal_gateway.store import enrolling as store
 from edgeseal_gateway.web.parts import Parts
-from edgeseal_gateway.web.request import answered, cbor_answer, guarded, number, read_body, read_hex
+from edgeseal_gateway.web.request import answered, cbor_answer, failed, guarded, number, read_body, read_hex
 
 MAX_LISTED: Final = 1_000
 MAX_WAIT_S: Final = 30.0
-_POLL_S: Final = 0.1
+_POLL_S: Final = 0.5
 
 
 class Enrolments:
@@ -32,7 +34,7 @@ class Enrolments:
         """Return every route."""
         return [
             Route("/v1/enrol", self.post_offer, methods=["POST"]),
-            Route("/v1/enrol/{offer}", guarded(self.of_device), methods=["GET"]),
+            Route("/v1/enrol/{offer}", self.of_device, methods=["GET"]),
             Route("/v1/enrol/{offer}/reply", self.post_reply, methods=["POST"]),
             Route("/v1/enrolments", guarded(self.listed), methods=["GET"]),
             Route("/v1/enrolments/{offer}", guarded(self.of_operator), methods=["GET"]),
@@ -55,18 +57,28 @@ class Enrolments:
 
         return await answered(keep, await read_body(request, limits.MAX_OFFER))
 
-    def of_device(self, request: Request) -> Response:
-        """What the operator asks, once he does; with ``wait``, as soon as something has changed."""
-        token, offer = _token(request), _offer(request)
-        deadline = time.monotonic() + min(float(number(request, "wait", 0, 3_600)), MAX_WAIT_S)
-        known = request.query_params.get("state")
-        while True:
-            with self._parts.database.read() as connection:
-                one = enrolling.of_device(connection, token, offer)
-                state = enrolling.shown(connection, one)["state"]
-            if state != known or time.monotonic() >= deadline:
-                return JSONResponse({"state": state, "ask": None if one.ask is None else one.ask.hex()})
-            time.sleep(_POLL_S)
+    async def of_device(self, request: Request) -> Response:
+        """What the operator asks, once he does; with ``wait``, as soon as something has changed.
+
+        A device that waits takes no worker thread: many may wait at once.
+        """
+        try:
+            token, offer = _token(request), _offer(request)
+            deadline = time.monotonic() + min(float(number(request, "wait", 0, 3_600)), MAX_WAIT_S)
+            known = request.query_params.get("state")
+            while True:
+                found = await run_in_threadpool(self._look, token, offer)
+                if found["state"] != known or time.monotonic() >= deadline:
+                    return JSONResponse(found)
+                await asyncio.sleep(_POLL_S)
+        except EdgesealError as error:
+            return failed(error)
+
+    def _look(self, token: bytes, offer: bytes) -> dict[str, Any]:
+        with self._parts.database.read() as connection:
+            one = enrolling.of_device(connection, token, offer)
+            state = enrolling.shown(connection, one)["state"]
+        return {"state": state, "ask": None if one.ask is None else one.ask.hex()}
 
     async def post_reply(self, request: Request) -> Response:
         """Take the device's answer."""

@@ -20,6 +20,7 @@ from edgeseal.errors import EdgesealError
 from edgeseal.messages import Refusal
 from edgeseal.possession import Place, Possession
 from edgeseal.statements.enrolment import Enrolment
+from edgeseal_agent import attestlink
 from edgeseal_agent.attestlink import LetterBox
 from edgeseal_agent.config import load
 from edgeseal_agent.identity import open_store
@@ -28,6 +29,7 @@ from edgeseal_console.operate import accepting
 from edgeseal_gateway import enrolling
 from edgeseal_gateway.store import devices
 from edgeseal_gateway.store import enrolling as store
+from edgeseal_gateway.web import enrolments
 from tests.agentrig import AGENT, WAIT_S, AgentRig, wait
 from tests.enrolments import TOKEN, answer_of, offer_of
 from tests.gatewaystore import Founded
@@ -170,6 +172,30 @@ def test_who_does_not_hold_the_tpm_is_not_enrolled(served: Served, claim: Path, 
             accepting.exchange(operator, accepting.offer_of(operator, offer.digest.hex()), None, (), WAIT_S, quiet)
         thread.join()
         assert served.cbor("/v1/export/enrolments") == [], "nothing of it was kept"
+
+
+def test_devices_that_wait_keep_nobody_else_waiting(
+    served: Served, claim: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More of them than the server has worker threads, and for longer than this test may take."""
+    monkeypatch.setattr(enrolments, "MAX_WAIT_S", 3_600.0)
+    monkeypatch.setattr(attestlink, "TIMEOUT_S", 3_600.0)
+    offer = offer_of(served.founded.tenant.device_of("cam-9"), SoftTpm("one"))
+    box = LetterBox(served.server.url, claim, None)
+    box.offer(offer.raw)
+    states: list[str] = []
+    waiting = [
+        threading.Thread(target=lambda: states.append(box.look(offer.digest, "offered", 3_600)["state"]))
+        for _ in range(60)
+    ]
+    for thread in waiting:
+        thread.start()
+    with GatewayClient(served.server.url) as operator:
+        assert accepting.applicants(operator)[0]["state"] == "offered"
+        operator.post(f"/v1/enrolments/{offer.digest.hex()}/ask", {"challenge": None, "possession": None})
+    for thread in waiting:
+        thread.join()
+    assert states == ["asked"] * 60
 
 
 def test_a_device_that_says_nothing_is_not_waited_for_for_ever(served: Served, claim: Path) -> None:
