@@ -227,7 +227,7 @@ def test_a_confirmed_anchor_is_not_taken_for_final(agent: Agent) -> None:
     agent.link.push(*anchored)
     wait(lambda: agent.uplink.counts["receipts_confirmed"] == 1)
     assert final_size(agent) == 0, "nothing below it may be deleted"
-    load(agent.bench, 1)
+    assert agent.uplink.flush(load(agent.bench, 1), 60)
     assert newest_head(agent).anchored is None
     with agent.link.lock:
         anchored = fleet.anchored(agent.log)
