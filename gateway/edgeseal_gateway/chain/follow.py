@@ -30,6 +30,7 @@ OVERLAP: Final = 16
 TRIES: Final = 3
 """How often a range is read again at once because the chain moved under it."""
 _FINAL: Final = "mirror_final"
+_CONTRACTS: Final = "mirror_contracts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,11 @@ class Follower:
         with self._database.read() as connection:
             kept = registry.blocks(connection)
             final = int.from_bytes(get_meta(connection, _FINAL) or b"", "big")
+            known = get_meta(connection, _CONTRACTS)
+        if kept and known != self._contracts:  # the profile names another contract: its events are older than our rows
+            if newest.number < kept[0].number:
+                raise Unavailable("rpc_answer", f"the node is at block {newest.number}, read was {kept[0].number}")
+            return self._catch_up(self._start() - 1, kept, newest, max(final, self._final(newest)))
         if kept and (kept[0].number, kept[0].hash) == (newest.number, newest.hash):
             return kept[0]
         base = self._agreed(kept, newest, final)
@@ -98,6 +104,7 @@ class Follower:
             registry.add(connection, rows)
             registry.note_blocks(connection, blocks, final)
             put_meta(connection, _FINAL, final.to_bytes(8, "big"))
+            put_meta(connection, _CONTRACTS, self._contracts)
             enforcement.settle(connection, touched | {row.subject for row in rows})
         # Durable: everything the registries said up to the last of these blocks; a restart reads on from there.
 
@@ -117,10 +124,16 @@ class Follower:
                     f"block {one.number} was final as {one.hash.hex()[:16]}…, this node has another one there",
                     "ask a second endpoint which is right; correct the endpoints of the network profile",
                 )
-        if kept and not reached:
-            return kept[0].number
+        return kept[0].number if kept and not reached else self._start() - 1
+
+    def _start(self) -> int:
+        """Return the block below which there is nothing of the tenant."""
         identities = BoundContract(self._client, Contract("IdentityRegistry"), self._profile.identity_registry)
-        return (tenanthistory.opened_block(identities, self._profile.tenant_root.kid) or self._profile.first_block) - 1
+        return tenanthistory.opened_block(identities, self._profile.tenant_root.kid) or self._profile.first_block
+
+    @property
+    def _contracts(self) -> bytes:
+        return b"".join(source.address for source in self._sources)
 
     def _read(self, first: int, last: int, final: int) -> tuple[list[Row], list[Block]]:
         """Return the rows of a range, and blocks to recognise it by, the last one last."""

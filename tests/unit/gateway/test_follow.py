@@ -14,6 +14,7 @@ from edgeseal_gateway.chain import follow
 from edgeseal_gateway.chain.follow import Follower
 from edgeseal_gateway.chain.mirror import Mirror
 from edgeseal_gateway.store import guard, orders, registry
+from edgeseal_gateway.store.database import Database
 from tests.eventchain import Event, EventNode
 from tests.followedstore import Followed
 from tests.world import Device
@@ -195,6 +196,30 @@ def test_without_the_tag_depth_makes_final(followed: Followed) -> None:
     followed.chain.reorg(follow.DEPTH + 2)
     with pytest.raises(Unavailable, match="rpc_finality"):
         followed.follower.look()
+
+
+def test_a_contract_named_later_is_read_from_the_beginning(followed: Followed) -> None:
+    """The profile learns of the command log when its events are long past."""
+    kid = b"\x01" * 32
+    full, bare = followed.profile, replace(followed.profile, command_log=None, model_registry=None)
+    followed.chain.mine(followed.key("KeyRegistered", kid, role=1))
+    followed.chain.mine(followed.command("ScopeChanged", operator=kid, audience=bytes(32), classes=1))
+    followed.chain.mine_empty(follow.OVERLAP + 5)
+    followed.follower = Follower(followed.node, bare, Database(followed.path))
+    followed.follower.look()
+    assert followed.read(registry.counts) == {"KeyRegistered": 1}
+    followed.follower = Follower(followed.node, full, Database(followed.path))
+    for trouble in ("height", "fails_at"):
+        setattr(followed.node, trouble, 5 if trouble == "height" else len(followed.node.asked) + 3)
+        with pytest.raises(Unavailable):
+            followed.follower.look()
+        assert followed.read(registry.counts) == {"KeyRegistered": 1}, "until all is read, what was known is known"
+        setattr(followed.node, trouble, None)
+    followed.look()
+    assert followed.read(registry.counts) == {"KeyRegistered": 1, "ScopeChanged": 1}
+    followed.node.asked.clear()
+    followed.look()
+    assert followed.node.asked == []
 
 
 def test_few_blocks_are_kept_to_compare_with(followed: Followed) -> None:
