@@ -49,9 +49,14 @@ def whole_lines(path: Path) -> list[str]:
     return path.read_text().split("\n")[:-1]
 
 
-def add_acked_device(fleet: Fleet, name: str, extra: str = "") -> tuple[Device, AckedAgent]:
-    """Enrol a device that runs the digits model and writes acknowledgements; not started yet."""
-    made = fleet.add_device(name, extra=f"model: {{package: {PACKAGE}}}\n{extra}")
+def add_acked_device(
+    fleet: Fleet, name: str, extra: str = "", authorities: Sequence[Path] | None = None
+) -> tuple[Device, AckedAgent]:
+    """Enrol a device that runs the digits model and writes acknowledgements; not started yet.
+
+    ``authorities`` given, it applies with a claim token (:meth:`Fleet.add_device`).
+    """
+    made = fleet.add_device(name, extra=f"model: {{package: {PACKAGE}}}\n{extra}", authorities=authorities)
     agent = AckedAgent(name, made.config)
     device = replace(made, program=agent)
     fleet.devices[fleet.devices.index(made)] = device

@@ -1,4 +1,7 @@
-"""The broker is down for the first half of a run: nothing is lost, the order is kept, every receipt arrives."""
+"""The broker is down for the first half of a run: nothing is lost, the order is kept, every receipt arrives.
+
+The device has a SoftHSM key and was enrolled with a claim token, as ``test_tpm_device.py`` enrols one with a TPM.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ HALF = 150
 
 
 def test_broker_down_for_the_first_half_of_a_run(fleet: Fleet, images: list[Path], tmp_path: Path) -> None:
-    device, agent = add_acked_device(fleet, "outage", "seal: {head_every: 16, heartbeat_s: 600}")
+    device, agent = add_acked_device(fleet, "outage", "seal: {head_every: 16, heartbeat_s: 600}", [])
     inputs = images[: 2 * HALF]
     fleet.broker.stop()
     try:
@@ -42,6 +45,9 @@ def test_broker_down_for_the_first_half_of_a_run(fleet: Fleet, images: list[Path
     assert evidence.input_files(bundle, device) == wanted, "inputs are not recorded in the order in which they came"
     verdict = evidence.verdict(fleet, bundle, trust, "integrity,attribution,completeness,append_only")
     assert {answer["answer"] for answer in verdict["questions"].values()} == {"ok"}, verdict
+    (shown,) = (one["assurance"] for one in verdict["devices"] if one["log"] == device.log)
+    found = (shown["level"], shown["ground"], shown["reason"])
+    assert found == ("softhsm", "ATTESTED", "no_tpm"), "it applied with a claim too, and its key is called what it is"
     agent.stop()
 
 
