@@ -19,7 +19,7 @@ from edgeseal import topics
 from edgeseal.adapters.mqtt import MqttLink
 from edgeseal.adapters.pkcs11 import Pkcs11Signer
 from edgeseal.errors import EdgesealError, Unavailable, UsageError
-from edgeseal_gateway import enforcement, manual, sdnotify
+from edgeseal_gateway import manual, sdnotify, settling
 from edgeseal_gateway.board import Board
 from edgeseal_gateway.chain.lease import RENEW_S, Lease
 from edgeseal_gateway.chain.stateproofs import StateProofs
@@ -79,7 +79,7 @@ class Gateway:
             fleetlog.check(connection)
             enrolling.prepare(connection)
             guard.forget_chain(connection)
-            enforcement.keep_policy(connection, config.enforce, self._profile)
+            settling.keep_policy(connection, config.enforce, self._profile)
         # Durable: the chain must be looked at before the next signature; a restart here requires it again.
         self.board, self.fate, self._work, self.figures = Board(), Fate(), threading.Event(), Figures()
         log, told = self._profile.fleet_log, Told(self._profile.fleet_log)

@@ -10,8 +10,8 @@ the kind for this tenant (a device's key, an operator's, a model line), because 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from edgeseal import cbor, commandlog
@@ -19,8 +19,8 @@ from edgeseal.errors import TrustError, Unavailable, UsageError
 from edgeseal.network import NetworkProfile
 from edgeseal.statements.command import MODEL_ACTIVATE, Command
 from edgeseal_gateway import standing
-from edgeseal_gateway.store import devices, fleetlog, guard, orders, registry
-from edgeseal_gateway.store.database import get_meta, put_meta
+from edgeseal_gateway.store import devices, guard, orders, registry
+from edgeseal_gateway.store.database import get_meta
 from edgeseal_gateway.store.devices import Device
 
 AUTO, ALWAYS, NEVER = "auto", "always", "never"
@@ -37,8 +37,8 @@ REMEDIES: Final[Mapping[str, str]] = {
     "model_not_granted": "`edgeseal model grant` to this device or group, for a time that includes now",
 }
 """Reason code → what a person does about it."""
-_POLICY: Final = "enforce"
-_DEVICES: Final = "enforce_devices"
+POLICY_KEY: Final = "enforce"
+"""Under which the policy is kept in the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +62,9 @@ def check_policy(policy: Policy, profile: NetworkProfile) -> None:
         )  # fmt: skip
 
 
-def keep_policy(connection: sqlite3.Connection, policy: Policy, profile: NetworkProfile) -> None:
-    """Make ``policy`` the one by which every stage decides from now on. Raises as :func:`check_policy`."""
-    check_policy(policy, profile)
-    put_meta(connection, _POLICY, cbor.encode(asdict(policy)))
-    settle(connection, ())
-
-
 def policy(connection: sqlite3.Connection) -> Policy:
     """Return the policy in force; all ``auto`` where none was kept."""
-    kept = get_meta(connection, _POLICY)
+    kept = get_meta(connection, POLICY_KEY)
     return Policy() if kept is None else Policy(**cbor.decode(kept, max_size=1_024))
 
 
@@ -91,46 +84,6 @@ def _is(choice: str, in_use: bool) -> bool:
 
 
 # ---- Keys --------------------------------------------------------------------------------------------------------
-
-
-def settle(connection: sqlite3.Connection, kids: Iterable[bytes]) -> None:
-    """Bring keys that ended and the states of devices up to the mirror's rows about ``kids`` (other subjects do no
-    harm); of every device where it has just become a matter whether its key is registered.
-    """
-    now = enforced(connection)["devices"]
-    before = get_meta(connection, _DEVICES) == b"yes"
-    for kid in kids:
-        if len(kid) == 32:
-            _settle_key(connection, kid, now)
-    if now != before:
-        put_meta(connection, _DEVICES, b"yes" if now else b"")
-        settle_devices(connection, 0)
-
-
-def settle_devices(connection: sqlite3.Connection, after: int) -> int:
-    """Judge devices enrolled after the one with this number by whether their keys are registered; return the number
-    of the newest.
-    """
-    needed = get_meta(connection, _DEVICES) == b"yes"
-    for number, kid in devices.enrolled_after(connection, after):
-        known = not needed or registry.about(connection, kid) != []
-        devices.set_registered(connection, kid, known)
-        after = number
-    return after
-
-
-def _settle_key(connection: sqlite3.Connection, kid: bytes, needed: bool) -> None:
-    key = standing.key(registry.about(connection, kid))
-    if key is not None and key.until != standing.OPEN:
-        devices.set_registered(connection, kid, True)
-        orders.end_by_registry(connection, kid, key.role, key.until)
-        return
-    if key is not None and key.reinstated:
-        orders.reinstate(connection, kid)
-    else:
-        statement = fleetlog.last_of_subject(connection, kid.hex(), "revocation")
-        orders.take_back(connection, kid, None if statement is None else statement.statement)
-    devices.set_registered(connection, kid, key is not None or not needed)
 
 
 def refusal(connection: sqlite3.Connection, device: Device) -> tuple[str, str] | None:

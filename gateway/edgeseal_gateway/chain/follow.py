@@ -14,7 +14,7 @@ from typing import Final
 from edgeseal.adapters.evm import BlockHeader, BoundContract, Contract, EvmClient, FoundLog, Rejected
 from edgeseal.errors import Unavailable
 from edgeseal.network import NetworkProfile
-from edgeseal_gateway import enforcement
+from edgeseal_gateway import settling
 from edgeseal_gateway.chain import tenanthistory
 from edgeseal_gateway.chain.events import Reader
 from edgeseal_gateway.store import registry
@@ -105,7 +105,7 @@ class Follower:
             registry.note_blocks(connection, blocks, final)
             put_meta(connection, _FINAL, final.to_bytes(8, "big"))
             put_meta(connection, _CONTRACTS, self._contracts)
-            enforcement.settle(connection, touched | {row.subject for row in rows})
+            settling.settle(connection, touched | {row.subject for row in rows})
         # Durable: everything the registries said up to the last of these blocks; a restart reads on from there.
 
     def _agreed(self, kept: list[Block], newest: BlockHeader, final: int) -> int:

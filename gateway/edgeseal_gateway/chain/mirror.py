@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgeseal.adapters.evm import BoundContract, Contract, EvmClient, Reverted, check_chain
 from edgeseal.errors import InvariantBroken, UsageError
 from edgeseal.network import NetworkProfile
-from edgeseal_gateway import enforcement
+from edgeseal_gateway import settling
 from edgeseal_gateway.chain.follow import Follower
 from edgeseal_gateway.store import devices, guard
 from edgeseal_gateway.store.database import Database
@@ -85,5 +85,5 @@ class Mirror:
             if not devices.enrolled_after(connection, self._judged):
                 return
         with self._database.write() as connection:
-            self._judged = enforcement.settle_devices(connection, self._judged)
+            self._judged = settling.settle_devices(connection, self._judged)
         # Durable: who is refused as unregistered; a restart judges all of them again.

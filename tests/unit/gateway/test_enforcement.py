@@ -11,7 +11,7 @@ import pytest
 from edgeseal import commandlog, modelline
 from edgeseal.errors import TrustError, Unavailable, UsageError
 from edgeseal.messages import Chunk, Fetch, Refusal
-from edgeseal_gateway import enforcement
+from edgeseal_gateway import enforcement, settling
 from edgeseal_gateway.enforcement import ALWAYS, NEVER, Policy
 from edgeseal_gateway.figures import Figures
 from edgeseal_gateway.intake import NO_COMMAND, accept
@@ -83,7 +83,7 @@ def test_an_unregistered_device_keeps_its_records_until_it_is_registered(followe
     followed.look()
     late = followed.device("late")
     with followed.database.write() as connection:
-        enforcement.settle_devices(connection, 0)
+        settling.settle_devices(connection, 0)
     (answer,) = followed.take(late, segment_of(late, 0))
     assert isinstance(answer, Refusal) and (answer.code, answer.size) == ("not_registered", 0)
     assert followed.refused(late) == {"not_registered": 1}
@@ -106,7 +106,7 @@ def test_always_and_never(followed: Followed) -> None:
     followed.look()
     for policy, state in ((Policy(devices=ALWAYS), "unregistered"), (Policy(devices=NEVER), "active")):
         with followed.database.write() as connection:
-            enforcement.keep_policy(connection, policy, followed.profile)
+            settling.keep_policy(connection, policy, followed.profile)
         assert followed.known(device).state == state
 
 
@@ -296,14 +296,14 @@ def test_never_leaves_models_alone(followed: Followed) -> None:
     followed.chain.mine(*proposed(followed))
     followed.look()
     with followed.database.write() as connection:
-        enforcement.keep_policy(connection, Policy(models=NEVER), followed.profile)
+        settling.keep_policy(connection, Policy(models=NEVER), followed.profile)
     taken(followed, activate(followed, device.log))
 
 
 def test_what_cannot_be_enforced_is_not_promised(followed: Followed) -> None:
     bare = replace(followed.profile, model_registry=None)
     with followed.database.write() as connection, pytest.raises(UsageError, match="config_invalid"):
-        enforcement.keep_policy(connection, Policy(models=ALWAYS), bare)
+        settling.keep_policy(connection, Policy(models=ALWAYS), bare)
 
 
 def test_halts_are_shown(followed: Followed) -> None:
