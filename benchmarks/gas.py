@@ -69,6 +69,10 @@ def rows(found: dict[str, dict[str, int]]) -> list[Row]:
 
 def _share(records: int, median: int, peers: dict[str, int]) -> Row:
     """What one record costs where so many stand under one root: ours and each peer's single call that takes a root."""
-    told = [f"ours {median / records:,.3g}"]
-    told += [f"{name} {gas / records:,.3g}" for name, gas in peers.items() if " of " not in name]
+    told = [f"ours {_said(median / records)}"]
+    told += [f"{name} {_said(gas / records)}" for name, gas in peers.items() if " of " not in name]
     return shown(NAME, f"gas per record at {records:,} a root", "; ".join(told), median / records)
+
+
+def _said(gas: float) -> str:
+    return f"{gas:,.0f}" if gas >= 100 else f"{gas:.3g}"
