@@ -17,7 +17,14 @@ import pytest
 from edgeseal import cose
 from edgeseal.adapters import pkcs11 as adapter
 from edgeseal.adapters import softhsm
-from edgeseal.adapters.pkcs11 import Pkcs11Signer, TokenKey, generate_key, provision_softhsm, token_model
+from edgeseal.adapters.pkcs11 import (
+    Pkcs11Signer,
+    TokenKey,
+    destroy_key,
+    generate_key,
+    provision_softhsm,
+    token_model,
+)
 from edgeseal.errors import InvariantBroken, Unavailable, UsageError
 from tests.realparts.tokens import make_key
 
@@ -250,3 +257,20 @@ def test_a_lost_key_file_is_put_back_and_an_intact_store_is_left_alone(token_key
         path.unlink()
     assert sorted(softhsm.mend(config)) == sorted(lost)
     signer.public_key.verify(b"m", signer.sign(b"m"))
+
+
+def test_a_key_that_is_destroyed_is_gone_and_no_other(token_key: TokenKey) -> None:
+    second = dataclasses.replace(token_key, key_label="second")
+    generate_key(second)
+    signer = Pkcs11Signer(second)
+    signer.public_key.verify(b"m", signer.sign(b"m"))
+    for _ in range(2):
+        destroy_key(second)
+        with pytest.raises(UsageError, match="token_key_unknown"):
+            Pkcs11Signer(second)
+    with pytest.raises(UsageError, match="token_key_unknown"):
+        signer.sign(b"m")
+    Pkcs11Signer(token_key).sign(b"m")
+    destroy_key(token_key)
+    store = Path(dict(token_key.environment)["SOFTHSM2_CONF"]).parent
+    assert [path.name for path in store.rglob("*.object")] == ["token.object"] * 2, "nor in the copy"

@@ -236,6 +236,21 @@ def test_sessions_are_recycled_on_a_count(tpm_key: TokenKey, monkeypatch: pytest
     assert opened == 2
 
 
+def test_a_key_that_is_destroyed_is_gone(software_tpm: SoftwareTpm, tmp_path: Path) -> None:
+    done = software_tpm.provision(tmp_path / "state")
+    assert done.returncode == 0, done.stderr
+    key = key_of(done.stdout)[1]
+    signer = Pkcs11Signer(key)
+    signer.public_key.verify(b"m", signer.sign(b"m"))
+    for _ in range(2):
+        adapter.destroy_key(key)
+        with pytest.raises(UsageError, match="token_key_unknown"):
+            Pkcs11Signer(key)
+    with pytest.raises(UsageError, match="token_key_unknown"):
+        signer.sign(b"m")
+    adapter._thread.run(lambda: adapter._close_all(key.module))
+
+
 HOLD = """
 import sys
 from pathlib import Path
