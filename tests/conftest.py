@@ -19,6 +19,15 @@ EXPLAINED_SKIPS = (
     r"needs an ordinary user",
 )
 
+# Files that build in the same folder stay with one of the processes that run tests.
+TOGETHER = {
+    "test_contracts_forge.py": "forge",
+    "test_contracts_slither.py": "forge",
+    "test_contracts_anvil.py": "forge",
+    "test_tpm.py": "tpm",
+    "test_attested_enrolment.py": "tpm",
+}
+
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
 
@@ -30,6 +39,12 @@ def _fail_if_unexplained(report: pytest.TestReport | pytest.CollectReport) -> No
     if not any(re.fullmatch(known, reason) for known in EXPLAINED_SKIPS):
         report.outcome = "failed"
         report.longrepr = f"unexplained skip in CI: {reason!r} (explain it in tests/conftest.py or make the test run)"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file together (``-n 2 --dist loadgroup``): they share what its fixtures start."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(TOGETHER.get(item.path.name, str(item.path))))
 
 
 @pytest.hookimpl(wrapper=True)
