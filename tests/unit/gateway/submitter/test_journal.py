@@ -90,6 +90,7 @@ def test_S04_every_attempt_is_kept_and_any_one_settles_the_anchor_once(rig: Rig)
     rig.audit()
     final = rig.ask(anchors.newest_final)
     assert final is not None and final.tx == first.hash and len(rig.attempts()) == 2
+    assert rig.ask(attempts.foreign) is None, "by its own hash, not as somebody else's"
 
 
 def test_S05_a_size_is_one_intent_and_the_contract_the_second_line(rig: Rig) -> None:

@@ -213,17 +213,16 @@ def test_S31_what_was_taken_back_is_anchored_again_and_never_twice(rig: Rig) -> 
 
 
 def test_S32_a_chain_that_goes_back_clears_what_was_counted(rig: Rig) -> None:
+    """A stranger used our nonce; the blocks above are taken back: two looks before and one after are not three."""
     rig.step()
     rig.node.drop()
-    rig.mine(2)
     rig.foreign(0)
+    rig.mine(4)
     rig.step(2)
-    rig.chain.reorg(2)
+    rig.chain.reorg(3)
+    rig.step(2)
+    assert rig.state() in (anchors.PREPARED, anchors.SENT)
     rig.step()
-    rig.foreign(0)
-    rig.step(2)
-    assert rig.state() in (anchors.PREPARED, anchors.SENT), "two looks before and two after are not three in a row"
-    rig.step(2)
     assert rig.state() == anchors.QUEUED
 
 
@@ -336,6 +335,7 @@ def test_S35_whichever_attempt_is_mined_is_found(rig: Rig) -> None:
     rig.audit()
     final = rig.ask(anchors.newest_final)
     assert final is not None and final.tx == middle.hash
+    assert rig.ask(attempts.foreign) is None, "by its own hash, not as somebody else's"
     paid = {one.hash: one.paid for one in rig.attempts()}
     assert paid[middle.hash] == 80_000 * min(middle.max_fee, GWEI + middle.tip)
     assert [wei for tx, wei in paid.items() if tx != middle.hash] == [None] * 4
