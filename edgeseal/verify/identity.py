@@ -132,4 +132,4 @@ def judge_operator(case: Case, view: View, kid: bytes, position: int, what: str,
     if key is not None:
         judge_standing(case, key, position, what, seq)
     if view.states is not None:
-        judge_operator_proved(case, view.states, kid, position, what, seq, alone=state is None)
+        judge_operator_proved(case, view.states, kid, position, what, seq, read=state.number if state else -1)

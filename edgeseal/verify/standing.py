@@ -22,19 +22,26 @@ def valid_at(key: KeyState, position: int) -> bool:
     return valid
 
 
-def judge_proved(case: Case, told: Told, position: int, what: str, seq: int | None = None) -> bool:
+def judge_proved(case: Case, told: Told, position: int, what: str, seq: int | None = None, read: int = -1) -> bool:
     """Judge a position by every state that reaches it; return whether one does.
 
     Past the key's end it fails where a state not above the position shows the end already, or where the key is revoked
-    for good and no state reaches the position; it stays open, repudiated after receipt, where the end came later.
+    for good and no state reaches the position; it stays open, repudiated after receipt, where the end came later, or
+    where no state reaches the position and the key had ended but could be reinstated. ``read`` is the number of the
+    block up to which an endpoint told of the registry, so that an older proof leaves nothing open.
     """
     reaching = [(state, key) for state, key in told if state.size is not None and state.size > position]
     before = [(state, key) for state, key in told if state.size is not None and state.size <= position]
     ended = [state for state, key in before if key is not None and _ended(key, position)]
     if not reaching:
-        final = before[-1][1] if before else None
-        if final is not None and final.status == "revoked" and not valid_at(final, position):
-            case.fail("key_revoked", f"{what} stands past the key's end, which block {before[-1][0].number} shows", seq)
+        state, final = before[-1] if before else (None, None)
+        if state is None or final is None or valid_at(final, position):
+            return False
+        if final.status == "revoked":
+            case.fail("key_revoked", f"{what} stands past the key's end, which block {state.number} shows", seq)
+        elif state.number > read:
+            detail = f"{what} stands where the key was not valid by block {state.number}, and no later state is proved"
+            case.leave_open("state_stale", detail)
         return False
     for state, key in reaching:
         if key is None or valid_at(key, position):
@@ -51,18 +58,19 @@ def judge_proved(case: Case, told: Told, position: int, what: str, seq: int | No
 
 
 def judge_operator_proved(
-    case: Case, states: States, kid: bytes, position: int, what: str, seq: int | None, alone: bool
+    case: Case, states: States, kid: bytes, position: int, what: str, seq: int | None, read: int
 ) -> None:
     """Judge an operator's key by the registry, where it is proved; one it does not know is the keysets' alone.
 
-    ``alone``: no endpoint was asked, so that what the proofs leave out is known from nowhere.
+    ``read`` as in :func:`judge_proved`; -1: no endpoint was asked, so that what the proofs leave out is known from
+    nowhere.
     """
     if not states.registry:
         return
     told = states.key(kid)
-    if not told and alone:
+    if not told and read < 0:
         case.leave_open("state_missing", f"the registry's word on operator {kid.hex()} is not among its proofs here")
-    judge_proved(case, told, position, what, seq)
+    judge_proved(case, told, position, what, seq, read)
 
 
 def _ended(key: KeyState, position: int) -> bool:

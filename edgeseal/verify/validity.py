@@ -47,17 +47,19 @@ def judge_key_valid(history: History, view: View) -> None:
     if state is not None and said:
         _by_registry(case, view, state.keys.get(history.key.kid), placed, state.size)
     # (3)
-    proved = _by_proofs(case, view, history.key.kid, placed, alone=not said)
+    proved = _by_proofs(case, view, history.key.kid, placed, state.number if state is not None and said else -1)
     # (4)
     if not said and not proved:
         _by_statements(history, view, placed, found[0])
 
 
-def _by_proofs(case: Case, view: View, kid: bytes, placed: list[int], alone: bool) -> bool:
+def _by_proofs(case: Case, view: View, kid: bytes, placed: list[int], read: int) -> bool:
     """Judge by the registry's proved states; return whether they reach every head and the newest anchor known.
 
-    ``alone``: no endpoint was asked, so that what the proofs leave out is known from nowhere.
+    ``read`` is the number of the block whose registry an endpoint told; -1: none was asked, so that what the proofs
+    leave out is known from nowhere.
     """
+    alone = read < 0
     states = view.states
     if states is None or not states.registry:
         if states is not None and REGISTRY in states.open:
@@ -75,7 +77,7 @@ def _by_proofs(case: Case, view: View, kid: bytes, placed: list[int], alone: boo
         return True
     if key.role != "device":
         case.fail("wrong_role", f"the registry knows this key as {key.role}")
-    reached = [judge_proved(case, told, position, f"the head at {position}") for position in placed]
+    reached = [judge_proved(case, told, position, f"the head at {position}", read=read) for position in placed]
     known = max((anchor.size for anchor in view.anchors.believed), default=0)
     if newest.size < known:
         if alone:

@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 
 from edgeseal import record
+from edgeseal.bundle import Bundle
+from edgeseal.container import MemorySource
 from edgeseal.segment import header_only
 from edgeseal.verify import Interval, Reexecution, RegistryKey, Verdict, verify
+from tests.chainstate import MODELS, SUSPENDED
+from tests.tamper.by_chain import last, proved, told, trust_of
 from tests.tamper.by_gateway import rewritten, rotated
 from tests.tamper.evidence import Evidence, given, partial, state_of
-from tests.world import MODEL, Device, World, simple
+from tests.world import CONTRACT, MODEL, Device, World, simple
 
 
 def answers(evidence: Evidence, *questions: str) -> dict[str, tuple[str, str | None]]:
@@ -225,3 +229,34 @@ def test_an_operator_that_the_registry_ended_is_judged_by_it() -> None:
     state = replace(view.state, keys={**view.state.keys, world.operator.kid: ended})
     evidence = replace(given(world), chain=replace(view, state=state))
     assert answers(evidence, "command_authority") == {"command_authority": ("failed", "key_revoked")}
+
+
+def test_a_head_above_every_proved_state_is_not_valid_where_the_newest_says_that_the_key_is_suspended() -> None:
+    """The key may have been reinstated since, which nothing shows; the gateway's word does not outweigh the proof."""
+    world, device = told()
+    made = world.contracts
+    assert made is not None
+    made.key(device.key.kid, 0, (0, world.size), status=SUSPENDED)
+    world.anchor(tell=False)
+    device.infer(1)
+    device.seal()
+    world.deliver(device)
+    world.head()
+    assert answers(proved(world), "key_valid") == {"key_valid": ("not_answered", "state_stale")}
+
+
+def test_a_contract_that_a_block_does_not_have_yet_is_not_another_contract() -> None:
+    world, _ = told()
+    made = world.contracts
+    assert made is not None
+    files, everybody = made.files(), made.addresses
+    made.addresses = tuple(address for address in everybody if address != MODELS)
+    world.anchor(tell=False)
+    made.addresses = everybody
+    block = last(made)
+    accounts, head = made.accounts(block), made.storage(block, CONTRACT, made.asked(block, CONTRACT))
+    assert accounts.verify()[1][MODELS] is None
+    files |= world.files() | {accounts.name: accounts.encode(), head.name(0): head.encode()}
+    evidence = Evidence(Bundle(MemorySource(files)), trust_of(world))
+    found = answers(evidence, "model_identity", "key_valid")
+    assert found == {"model_identity": ("ok", "ATTESTED"), "key_valid": ("ok", "PROVED")}
