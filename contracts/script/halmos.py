@@ -7,7 +7,7 @@ virtual environment of its own (`contracts/cache/.halmos`, made from `requiremen
 is not ours to choose.
 
 Without `--check` what was found is written to `contracts/audit/halmos.md`; with it, it is compared: the same
-properties, all proved. A PATTERN (a regular expression over names) proves some and writes nothing. Exit codes: 0 all
+properties, all proved. A PATTERN (a regular expression over names) proves some and writes their rows. Exit codes: 0 all
 proved, 1 one is not, or the record is not current, 4 a tool is missing (what to do is printed). Making the environment
 needs a package index; proving needs no network.
 """
@@ -23,6 +23,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -31,10 +32,8 @@ CONTRACTS = Path(__file__).resolve().parent.parent
 PROPERTIES = CONTRACTS / "test" / "halmos"
 RECORD = CONTRACTS / "audit" / "halmos.md"
 LOCK = CONTRACTS.parent / "requirements" / "halmos.lock"
-OPTIONS = (
-    "--loop", "70", "--default-array-lengths", "0,1", "--default-bytes-lengths", "0,65",
-    "--solver-timeout-assertion", "0",
-)  # fmt: skip
+OPTIONS = ("--default-bytes-lengths", "0,65", "--solver-timeout-assertion", "0")
+"""More stand beside the properties, as `@custom:halmos`."""
 EVERY = "^check_"
 HEADER = """\
 # What halmos proves
@@ -42,9 +41,10 @@ HEADER = """\
 Written by `contracts/script/halmos.py`; `make soak` proves it anew (`tests/contract/test_contracts_halmos.py`).
 
 Each property begins in an arbitrary state of the contracts (all storage symbolic), with an arbitrary caller and one
-call of any function with arbitrary arguments; arrays have none or one element. P-256 is arbitrary too: any signature may
-be good (`AdminRoles`, `Heads`, `Terminal`) or none is (`KeylessRoles`). SHA-256 and Keccak-256 are uninterpreted.
-Since the state is arbitrary, what one call keeps every sequence of calls keeps.
+call of any function with arbitrary arguments; arrays have none or one element. P-256 is arbitrary too: any signature
+may be good (`AdminRoles`, `Heads`, `Terminal`) or none is (`KeylessRoles`). SHA-256 and Keccak-256 are uninterpreted.
+Since the state is arbitrary, what one call keeps every sequence of calls keeps. "Loops cut off": the loop over the
+earlier intervals of a key, or over the grants of a version, was followed for two of them.
 
 ```
 halmos {version}, in contracts/ with FOUNDRY_PROFILE=halmos:
@@ -103,13 +103,13 @@ def prove(pattern: str) -> list[Result]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("FOUNDRY_")}
     env["PATH"] = os.pathsep.join([str(programs), str(builder.forge_binary().parent), env["PATH"]])
     env |= {"FOUNDRY_PROFILE": "halmos", "FOUNDRY_OUT": "out/halmos", "FOUNDRY_CACHE_PATH": "cache/halmos-build"}
-    output = CONTRACTS / "cache" / "halmos.json"
-    output.unlink(missing_ok=True)
-    subprocess.run([*command(pattern), "--json-output", output], cwd=CONTRACTS, env=env, check=False)
-    if not output.exists():
-        print("halmos stopped before it had results; what it said stands above", file=sys.stderr)
-        raise SystemExit(1)
-    found = json.loads(output.read_text())["test_results"]
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "results.json"
+        subprocess.run([*command(pattern), "--json-output", output], cwd=CONTRACTS, env=env, check=False)
+        if not output.exists():
+            print("halmos stopped before it had results; what it said stands above", file=sys.stderr)
+            raise SystemExit(1)
+        found = json.loads(output.read_text())["test_results"]
     return [
         Result(contract.split(":")[1], row["name"].split("(")[0], row["exitcode"] == 0, bool(row["num_bounded_loops"]))
         for contract, rows in sorted(found.items())
@@ -122,8 +122,23 @@ def promises() -> dict[str, str]:
     found: dict[str, str] = {}
     for path in sorted(PROPERTIES.glob("*.t.sol")):
         for said, name in re.findall(r"((?:    /// [^\n]*\n)+)    function (check_\w+)\(", path.read_text()):
-            found[name] = " ".join(line.strip().removeprefix("/// ") for line in said.splitlines())
+            lines = [line.strip().removeprefix("/// ") for line in said.splitlines()]
+            found[name] = " ".join(line for line in lines if not line.startswith("@custom"))
     return found
+
+
+def recorded() -> list[Result]:
+    """What the record says, of properties that are still in the sources."""
+    text = RECORD.read_text() if RECORD.exists() else ""
+    rows = re.findall(r"^\| (\w+) \| `(check_\w+)` \| .* \| ([^|]*) \|$", text, re.MULTILINE)
+    known = promises()
+    return [Result(where, name, "NOT" not in how, "cut off" in how) for where, name, how in rows if name in known]
+
+
+def merged(results: list[Result]) -> list[Result]:
+    """The record's rows, those just proved anew in place of the old ones, in the order of their names."""
+    rows = {row.name: row for row in [*recorded(), *results]}
+    return sorted(rows.values(), key=lambda row: (row.contract, row.name))
 
 
 def render(results: list[Result]) -> str:
@@ -145,16 +160,15 @@ def main(arguments: list[str] | None = None) -> int:
     results = prove(options.pattern)
     for row in results:
         print(f"{'proved' if row.proved else 'NOT PROVED'}{', loops cut off' if row.cut else ''}: {row.name}")
-    if options.pattern == EVERY:
-        missing = set(promises()) - {row.name for row in results}
-        if missing:
-            print(f"halmos: not run: {', '.join(sorted(missing))}", file=sys.stderr)
-            return 1
-        if not options.check:
-            RECORD.write_text(render(results))
-        elif RECORD.read_text() != render(results):
-            print(f"{RECORD} is not current: run contracts/script/halmos.py", file=sys.stderr)
-            return 1
+    missing = set(promises()) - {row.name for row in results}
+    if options.pattern == EVERY and missing:
+        print(f"halmos: not run: {', '.join(sorted(missing))}", file=sys.stderr)
+        return 1
+    if not options.check:
+        RECORD.write_text(render(merged(results)))
+    elif RECORD.read_text() != render(merged(results)):
+        print(f"{RECORD} is not current: run contracts/script/halmos.py", file=sys.stderr)
+        return 1
     return 0 if results and all(row.proved for row in results) else 1
 
 

@@ -29,13 +29,17 @@ contract AdminRoles is Symbolic {
         vm.assume(registry.adminOf(tenant) != caller);
     }
 
-    /// Gateway key, terms and tenant of a log, and which log is the tenant's: for nobody but the admin.
+    /// Gateway key, terms and tenant of a log, and which log is the tenant's: for nobody but the admin (empty proofs).
+    /// @custom:halmos --default-array-lengths 0
     function check_NoStrangerChangesALog(bytes32 id, address caller) public {
         bytes32 tenant = stranger(id, caller);
         bytes32 active = log.activeLogOf(tenant);
         (bytes32 kid,,) = log.gatewayOf(id);
         (uint32 silence, uint32 window,,) = log.termsOf(id);
-        anyCall(address(log), "AnyFleetLog", caller);
+        bytes memory data = svm.createCalldata("AnyFleetLog");
+        // What these two leave alone is in Heads.t.sol.
+        vm.assume(bytes4(data) != IFleetLog.anchor.selector && bytes4(data) != IFleetLog.proveFork.selector);
+        call(address(log), data, caller);
         (bytes32 tenantAfter,) = log.authorityOf(id);
         (bytes32 kidAfter,,) = log.gatewayOf(id);
         (uint32 silenceAfter, uint32 windowAfter,,) = log.termsOf(id);
@@ -44,6 +48,7 @@ contract AdminRoles is Symbolic {
     }
 
     /// What an operator may have logged: for nobody but the admin.
+    /// @custom:halmos --default-array-lengths 0,1
     function check_NoStrangerChangesAScope(bytes32 id, bytes32 operator, bytes32 audience, address caller) public {
         stranger(id, caller);
         (uint8 classes,) = commands.scopeOf(id, operator, audience);
@@ -85,7 +90,9 @@ contract KeylessRoles is Symbolic {
         vm.assume(registry.adminOf(tenant) != caller);
         (bool registered, bytes memory key) =
             address(registry).staticcall(abi.encodeCall(IIdentityRegistry.keyOf, (id, kid)));
-        anyCallBut(address(registry), "NoRegistry", caller, IIdentityRegistry.finishRotation.selector);
+        bytes memory data = svm.createCalldata("NoRegistry");
+        vm.assume(bytes4(data) != IIdentityRegistry.finishRotation.selector);
+        call(address(registry), data, caller);
         (bool registeredAfter, bytes memory keyAfter) =
             address(registry).staticcall(abi.encodeCall(IIdentityRegistry.keyOf, (id, kid)));
         assert(registered == registeredAfter);

@@ -82,17 +82,13 @@ abstract contract Symbolic {
     Svm internal constant svm = Svm(address(uint160(uint256(keccak256("svm cheat code")))));
     Svm internal constant vm = Svm(address(uint160(uint256(keccak256("hevm cheat code")))));
 
-    /// @dev One call of any function of the contract with this name.
-    function anyCall(address target, string memory name, address caller) internal returns (bool done) {
-        bytes memory data = svm.createCalldata(name);
+    function call(address target, bytes memory data, address caller) internal returns (bool done) {
         vm.prank(caller);
         (done,) = target.call(data);
     }
 
-    function anyCallBut(address target, string memory name, address caller, bytes4 but) internal returns (bool done) {
-        bytes memory data = svm.createCalldata(name);
-        vm.assume(bytes4(data) != but);
-        vm.prank(caller);
-        (done,) = target.call(data);
+    /// @dev One call of any function of the contract with this name.
+    function anyCall(address target, string memory name, address caller) internal returns (bool) {
+        return call(target, svm.createCalldata(name), caller);
     }
 }
