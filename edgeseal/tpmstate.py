@@ -35,7 +35,8 @@ _STATE: Final = schema.closed(
 @dataclass(frozen=True, slots=True)
 class State:
     """What a TPM attested: after the head ``size``, ``root`` was signed its clock and counts stood so. ``counter`` is
-    that of the NV counter, None where none is kept; ``pcrs`` the digest of the PCRs, which nothing here judges.
+    that of the NV counter, None where none is kept, ``index`` the counter's name (empty without one), by which one is
+    told from another; ``pcrs`` the digest of the PCRs, which nothing here judges.
     """
 
     size: int
@@ -43,6 +44,7 @@ class State:
     clock: Clock
     pcrs: bytes
     counter: int | None
+    index: bytes = b""
 
 
 def nonce(log: bytes, size: int, root: bytes) -> bytes:
@@ -75,7 +77,7 @@ def check(evidence: bytes, log: bytes, ak: PublicKey) -> State:
     size, root = fields["head"]
     # (1)
     said = _signed(fields["quote"], fields["sig"], tpmstruct.QUOTE, ak, nonce(log, size, root))
-    counter = None
+    counter, name = None, b""
     # (2)
     if fields["nv"] is not None:
         public, attest, signature = fields["nv"]
@@ -83,8 +85,8 @@ def check(evidence: bytes, log: bytes, ak: PublicKey) -> State:
         counted = _signed(attest, signature, tpmstruct.NV, ak, nonce(log, size, root))
         if counted.name != index.name or not index.is_counter or len(counted.content) != index.size:
             raise VerificationError("not_a_counter", "the NV index certified is not shown to be a counter")
-        counter = int.from_bytes(counted.content, "big")
-    return State(size, root, said.clock, said.content, counter)
+        counter, name = int.from_bytes(counted.content, "big"), index.name
+    return State(size, root, said.clock, said.content, counter, name)
 
 
 def _signed(data: bytes, signature: bytes, kind: int, ak: PublicKey, extra: bytes) -> tpmstruct.Attested:

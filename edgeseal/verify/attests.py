@@ -65,6 +65,7 @@ def judge_attests(history: History, attests: Attests, ak: PublicKey | None) -> N
         return
     # (1)
     good: list[tuple[Attest, State]] = []
+    counted: list[tuple[Attest, State, bool]] = []
     unread = list(attests.unread)
     for attest in attests.found:
         try:
@@ -75,13 +76,15 @@ def judge_attests(history: History, attests: Attests, ak: PublicKey | None) -> N
         root = history.roots.get(state.size)
         if not 0 < state.size <= attest.seq or (root is not None and root != state.root):
             order.fail("attest_head", f"attest record {attest.seq} is over no head of this log", attest.seq)
-        elif root is None:
+            continue
+        counted.append((attest, state, root is not None))
+        if root is None:
             unread.append(attest.seq)
         else:
             good.append((attest, state))
     for before, after in pairwise(good):
-        between = sum(before[0].seq < seq < after[0].seq for seq in unread)
-        _judge_pair(history, before, after, between)
+        _judge_pair(history, before, after)
+    _judge_counters(history, counted, attests.unread)
     if unread:
         order.note(
             f"{len(unread)} attest records are not judged: their bodies, or the heads they are over, are not here"
@@ -95,7 +98,7 @@ def judge_attests(history: History, attests: Attests, ak: PublicKey | None) -> N
         )
 
 
-def _judge_pair(history: History, before: tuple[Attest, State], after: tuple[Attest, State], between: int) -> None:
+def _judge_pair(history: History, before: tuple[Attest, State], after: tuple[Attest, State]) -> None:
     (earlier, old), (later, new) = before, after
     at = f"attest record {later.seq}"
     order = history.cases["append_only"]
@@ -110,7 +113,6 @@ def _judge_pair(history: History, before: tuple[Attest, State], after: tuple[Att
     if fell and (starts == former or new.clock.safe):
         order.fail("tpm_clock_fell", f"{at}: the TPM's clock stood later before", later.seq)
         return
-    _judge_counter(history, before, after, between)
     # (4)
     missing = (new.clock.resets - old.clock.resets) - (later.boot - earlier.boot)
     cadence = history.cases["cadence"]
@@ -127,17 +129,29 @@ def _judge_pair(history: History, before: tuple[Attest, State], after: tuple[Att
         cadence.leave_open("clock_contradicts_tpm", detail)
 
 
-def _judge_counter(history: History, before: tuple[Attest, State], after: tuple[Attest, State], between: int) -> None:
+def _judge_counters(history: History, counted: list[tuple[Attest, State, bool]], unread: list[int]) -> None:
     """(2), (3) for the NV counter: it rises by one after each record, so the next shows as much or one more, or as many
-    more as there are records between them that could not be read.
+    more as there are records between them that cannot be read. Once shown, the same counter must stay shown.
+
+    A record over a head that is not here (the third entry) may have been attested long before: a low count says
+    nothing then, a high one tells how far the counter had risen.
     """
-    (_, old), (later, new) = before, after
-    if old.counter is None or new.counter is None:
-        return
-    if new.counter < old.counter:
-        detail = f"attest record {later.seq}: the NV counter stood higher before"
-        history.cases["append_only"].fail("tpm_counter_fell", detail, later.seq)
-    elif new.counter > old.counter + 1 + between:
-        count = new.counter - old.counter - 1 - between
-        detail = f"before attest record {later.seq} the TPM attested {count} times more than this history shows"
-        history.cases["completeness"].leave_open("attests_missing", detail)
+    completeness = history.cases["completeness"]
+    first = next((at for at, (_, state, _) in enumerate(counted) if state.counter is not None), len(counted))
+    last, highest, index = 0, -1, b""
+    for attest, state, judged in counted[first:]:
+        at, counter = f"attest record {attest.seq}", state.counter
+        if counter is None or (index and state.index != index):
+            completeness.leave_open("attests_missing", f"{at} does not show the NV counter of attest record {last}")
+            continue
+        between = sum(last < seq < attest.seq for seq in unread)
+        if counter < highest:
+            if judged:
+                detail = f"{at}: the NV counter stood higher before"
+                history.cases["append_only"].fail("tpm_counter_fell", detail, attest.seq)
+            continue
+        if index and counter > highest + 1 + between:
+            more = counter - highest - 1 - between
+            detail = f"before {at} the TPM attested {more} times more than this history shows"
+            completeness.leave_open("attests_missing", detail)
+        last, highest, index = attest.seq, counter, state.index

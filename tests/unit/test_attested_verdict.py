@@ -8,7 +8,7 @@ from hashlib import sha256
 
 import pytest
 
-from edgeseal import attestation, segment
+from edgeseal import attestation, segment, tpmstate
 from edgeseal.bundle import Bundle
 from edgeseal.container import MemorySource
 from edgeseal.verify import Verdict, verify
@@ -260,6 +260,43 @@ def test_an_attest_record_over_a_head_that_nobody_shows_says_nothing() -> None:
     verdict = site.verdict()
     assert "1 attest records are not judged" in verdict.questions["append_only"].detail
     assert answer(verdict, "completeness") == "ok", "nor is its count held against the next one"
+
+
+def test_a_counter_that_is_no_longer_shown_may_have_risen() -> None:
+    """Who put an older image back leaves the counter out, once or from then on."""
+    for again in (False, True):
+        site = lived()
+        device, tpm = site.device, site.tpm
+        tpm.counter += 3
+        extra = tpmstate.nonce(device.log, *device.last)
+        device.add("attest", type=tpmstate.TYPE, evidence=tpmstate.encode(*device.last, tpm.quoted(extra), None))
+        device.seal()
+        if again:
+            pass_time(site, 20)
+            attest(device, tpm)
+        assert answer(site.verdict(), "completeness") == "attests_missing"
+
+
+def test_another_counter_of_the_same_tpm_takes_nobodys_place() -> None:
+    """Who has the machine can keep a second counter that stands where the first one stood when he took the image."""
+    site = lived()
+    site.tpm.nv_attributes ^= 1
+    attest(site.device, site.tpm)
+    assert answer(site.verdict(), "completeness") == "attests_missing"
+
+
+def test_records_over_heads_that_nobody_shows_explain_no_leap_of_the_counter() -> None:
+    site = lived()
+    device, tpm = site.device, site.tpm
+    tpm.counter += 3
+    for _ in range(3):
+        device.add("state", name="unsealed", pub={})
+        device.add("state", name="unsealed", pub={})
+        attest(device, tpm, head=(device.size - 1, bytes(32)))
+        tpm.counter -= 1
+        pass_time(site, 20)
+    attest(device, tpm)
+    assert answer(site.verdict(), "completeness") == "attests_missing"
 
 
 def test_attest_records_whose_bodies_are_withheld_are_not_missing() -> None:
