@@ -31,10 +31,13 @@ _FOR_EVER: int = 2**64
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Between which block times a record was made: ``after`` is None where nothing bounds it from below."""
+    """Between which block times a record was made: ``after`` is None where nothing bounds it from below; ``number`` is
+    that of the block that bounds it from above, as several blocks can share a second.
+    """
 
     after: int | None
     by: int
+    number: int
 
     def __str__(self) -> str:
         """Return the bounds for people."""
@@ -79,19 +82,19 @@ def _window(seq: int, compared: Compared, view: View) -> Window | None:
     times = {anchor.block: anchor.time for anchor in view.anchors.believed}
     placed = [(f.head, f.position) for f in compared.matched if f.position is not None and view.proved(f.position)]
     covering = [
-        (anchor.time, position)
+        (anchor.number, anchor.time, position)
         for head, position in placed
         if head.size > seq and (anchor := view.anchor_of(position)) is not None
     ]
     if not covering:
         return None
-    by, place = min(covering)
+    number, by, place = min(covering)
     named = [
         times[head.anchored.block]
         for head, position in placed
         if head.size <= seq and position < place and head.anchored is not None and head.anchored.block in times
     ]
-    return Window(max((time for time in named if time <= by), default=None), by)
+    return Window(max((time for time in named if time <= by), default=None), by, number)
 
 
 def _judge(
@@ -105,7 +108,7 @@ def _judge(
         case.leave_open(*states.open.get(MODELS, ("state_missing", detail)))
         return None
     state, version = told
-    if state.time < window.by:
+    if state.number < window.number:
         case.leave_open("state_stale", f"the model registry is proved as of {when(state.time)} only; {what}")
         return None
     if version is None or version.deployable_at is None or version.deployable_at > window.by:

@@ -234,6 +234,25 @@ def test_a_device_that_signs_an_older_head_later_moves_no_bound() -> None:
     assert (found.answer, found.reason) == ("failed", "model_not_granted")
 
 
+def test_a_state_of_the_same_second_before_the_anchors_block_is_too_old() -> None:
+    """Where blocks are faster than seconds, the model may have been ended between the two."""
+    world, device = told()
+    made = world.contracts
+    assert made is not None
+    world.anchor()
+    before = list(made.blocks)
+    device.obey(world.send(device, "model.activate", {"model": MODEL}))
+    device.infer(5)
+    device.seal()
+    world.deliver(device)
+    made.model(MODEL, world.time_s - 100, world.time_s)
+    world.time_s -= 12
+    world.anchor(tell=False)
+    found = verify(Bundle(MemorySource(world.files() | made.files(before))), trust_of(world))
+    answer = found.questions["model_identity"]
+    assert (answer.answer, answer.reason) == ("not_answered", "state_stale")
+
+
 def test_inspect_reads_the_files_of_chain_state() -> None:
     world, _ = told()
     made = world.contracts
