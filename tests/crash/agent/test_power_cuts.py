@@ -109,7 +109,9 @@ def test_again_and_again(
             if number % 10 == 9:
                 with capsys.disabled():
                     print(f"{number + 1} of {times}: {len(rig.acks)} acknowledged", file=sys.stderr, flush=True)
+        known = len(rig.acks)
         rig.start()
+        wait(lambda: len(rig.acks) > known)  # it is up, and leaves cleanly when it is told to
         wait(lambda: rig.done() == given)
         wait(lambda: rig.status()["unsent"] <= 1)
         rig.stop()
