@@ -179,6 +179,21 @@ def test_S37_endpoints_that_disagree_make_nothing_final(two: Rig) -> None:
     two.audit()
 
 
+def test_S37_one_that_contradicts_outweighs_two_that_agree(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, endpoints=3)
+    rig.mine(9)
+    header = rig.node.header(3)
+    assert header is not None
+    rig.step()
+    assert rig.endpoints.final(3, header.hash, None)
+    fork = FakeChain(rig.profile, rig.signer.public_key)
+    fork.base_fee = 7
+    for _ in range(9):
+        fork.mine([])
+    rig.nodes[2].chain = fork
+    assert not rig.endpoints.final(3, header.hash, None) and not rig.endpoints.final(3, header.hash, 3)
+
+
 def test_S37_one_that_calls_blocks_final_too_early_is_not_enough(two: Rig) -> None:
     two.nodes[0].final_lie, two.nodes[1].final_depth = 2, 30
     two.step()

@@ -175,6 +175,20 @@ def test_S30_a_block_taken_back_unmines_the_anchor_and_the_same_bytes_go_out(rig
     assert len(rig.account.signed) == 1
 
 
+def test_S30_a_node_that_lags_takes_nothing_back_and_another_block_is_confirmed_anew() -> None:
+    rules, there = SendRules(3, True, True), Mined(True, 100, False, False, False)
+    moved = dataclasses.replace(there, moved=True)
+    cases = [
+        (there, 101, (State.CONFIRMED, Do.WAIT)),
+        (moved, 101, (State.MINED, Do.UNMINE)),
+        (dataclasses.replace(moved, contradicted=True), 101, (State.CONFIRMED, Do.WAIT)),
+        (there, 102, (State.CONFIRMED, Do.WAIT)),
+        (moved, 102, (State.CONFIRMED, Do.CONFIRM)),
+    ]
+    for mined, newest, told in cases:
+        assert SendState(rules).decide(State.CONFIRMED, Seen(newest, 6, 5, mined)) == told
+
+
 def test_S30_moved_into_another_block_it_is_confirmed_anew(rig: Rig) -> None:
     rig.node.final_depth = 64
     rig.confirm()
