@@ -65,11 +65,14 @@ def read_evidence(enrolment: Enrolment, bundle: Bundle, case: Case) -> Attested 
     return shown
 
 
-def assurance(enrolment: Enrolment, shown: Attested | None, operator: str, trust: Trust | None) -> Assurance:
+def assurance(
+    enrolment: Enrolment, shown: Attested | None, operator: str, trust: Trust | None, counted: bool
+) -> Assurance:
     """Return the level of an enrolment and its ground.
 
     (1) PROVED takes evidence that holds; (2) of a TPM; (3) whose certificate leads to an authority of the trust file;
-    else the level is ATTESTED by the operator. Raises nothing.
+    (4) and an operator whose key ``counted`` there, since a transcript is worth what the asking of it was; else the
+    level is ATTESTED by the operator. Raises nothing.
     """
     level, by = enrolment.assurance, f"operator {operator}"
 
@@ -90,6 +93,9 @@ def assurance(enrolment: Enrolment, shown: Attested | None, operator: str, trust
     found = _authority(shown, trust)
     if found is None:
         return word("ek_untrusted", "its endorsement key's certificate leads to no authority of the trust file")
+    # (4)
+    if not counted:
+        return word("operator_not_shown", "nothing shows that who asked its TPM was an operator whose key counted then")
     detail = (
         f"assurance {level} is PROVED: the key was made in the TPM whose certificate authority {found.hex()} vouches "
         f"for, cannot leave it and only signs; supposing that {by} kept the challenge secret until it was answered"

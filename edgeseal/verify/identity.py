@@ -51,8 +51,11 @@ def identity_of(history: History, view: View, bundle: Bundle, trust: Trust | Non
         return None
     position, enrolment = found
     placed = next(p for p in view.fleet.enrolments(history.log) if p.position == position)
-    shown = read_evidence(enrolment, bundle, history.cases["attribution"])
-    level = assurance(enrolment, shown, placed.statement.signed.kid.hex(), trust)
+    shown, operator = read_evidence(enrolment, bundle, history.cases["attribution"]), placed.statement.signed.kid
+    doubt = Case("attribution", history.log)
+    judge_operator(doubt, view, operator, position, f"the enrolment at {position}")
+    counted = not doubt.failures and not doubt.open and view.order(position)[1] is None
+    level = assurance(enrolment, shown, operator.hex(), trust, counted)
     return Identity(enrolment, level, shown)
 
 

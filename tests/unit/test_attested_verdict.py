@@ -11,9 +11,11 @@ import pytest
 from edgeseal import attestation, segment, tpmstate
 from edgeseal.bundle import Bundle
 from edgeseal.container import MemorySource
-from edgeseal.verify import Verdict, verify
+from edgeseal.trust import Trust
+from edgeseal.verify import ChainView, Interval, RegistryKey, Verdict, verify
 from tests.enrolments import AUTHORITY, MAKER, attest, evidence_of
 from tests.softtpm import Maker, SoftTpm
+from tests.tamper.evidence import partial, state_of
 from tests.world import Device, World
 
 LEVEL = "tpm-ek-verified"
@@ -79,6 +81,30 @@ def test_without_its_evidence_it_is_the_operators_word(change: Callable[[Site], 
 def test_an_authority_that_nobody_trusts_proves_nothing() -> None:
     assert Site().assurance(authorities=frozenset()) == ("ATTESTED", "ek_untrusted")
     assert Site().assurance(authorities=frozenset({bytes(32)})) == ("ATTESTED", "ek_untrusted")
+
+
+def level(bundle: Bundle, trust: Trust, chain: ChainView | None = None) -> tuple[str, str | None]:
+    verdict = verify(bundle, trust, chain)
+    assert answer(verdict, "attribution") in ("keysets_incomplete", "key_revoked")
+    found = verdict.as_json()["devices"][0]["assurance"]
+    return found["ground"], found["reason"]
+
+
+def test_who_was_an_operator_once_proves_no_level() -> None:
+    """He knows the challenge's secret, so that he needs no TPM to answer; a bundle can leave out what retired him."""
+    site = Site()
+    site.verdict()
+    world, device = site.world, site.device
+    trust = replace(world.trust(), ek_authorities=frozenset({AUTHORITY}))
+    files = {f"enrolments/{sha256(site.evidence).hexdigest()}.cbor": site.evidence}
+    options = partial(world, device, set()) | {"snapshots": []}
+    shown = Bundle(MemorySource(world.files([device], **options) | files))
+    assert level(shown, trust) == ("ATTESTED", "operator_not_shown")
+    told = state_of(world, device)
+    assert told.state is not None
+    ended = RegistryKey("operator", (Interval(0, 1, 1),))
+    chain = replace(told, state=replace(told.state, keys={**told.state.keys, world.operator.kid: ended}))
+    assert level(Bundle(MemorySource(world.files() | files)), trust, chain) == ("ATTESTED", "operator_not_shown")
 
 
 def test_levels_below_are_the_operators_word() -> None:
