@@ -24,20 +24,23 @@ from edgeseal.verify.history import Boot, History, Seen, Watcher
 Infer = Callable[[int, bytes, bytes], None]
 
 LEAVES_SUFFICE = frozenset({"append_only"})
-"""Questions about hashes, roots and heads alone: no record needs to be decoded for them."""
+"""Questions about hashes, roots and heads: of records only those that carry some need to be decoded for them."""
 
 _BODY_DOMAIN = b"edgeseal/v1/body\x00"
 
 
 def _plain(items: list[Any]) -> list[bytes] | None:
-    """Return the headers of items that are all whole and carry no fleet head, None if they are not."""
+    """Return the headers of items that are all whole and carry neither a fleet head nor what a TPM attested, None if
+    they are not.
+    """
     try:
         headers = [item[1] for item in items if item[0] == WHOLE and len(item) == 3]
     except (TypeError, IndexError, KeyError):
         return None
     if len(headers) < len(items) or set(map(type, headers)) != {bytes}:
         return None
-    return None if b"command.received" in b"".join(headers) else headers
+    together = b"".join(headers)
+    return None if b"command.received" in together or b"attest" in together else headers
 
 
 class Reading:

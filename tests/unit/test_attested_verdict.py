@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from hashlib import sha256
 
 import pytest
 
-from edgeseal import attestation, segment, tpmstate
+from edgeseal import attestation, bundlewriter, segment, tpmstate
 from edgeseal.bundle import Bundle
 from edgeseal.container import MemorySource
 from edgeseal.trust import Trust
-from edgeseal.verify import ChainView, Interval, RegistryKey, Verdict, verify
+from edgeseal.verify import QUESTIONS, ChainView, Interval, RegistryKey, Verdict, verify
 from tests.enrolments import AUTHORITY, MAKER, attest, evidence_of
 from tests.softtpm import Maker, SoftTpm
 from tests.tamper.evidence import partial, state_of
@@ -34,7 +34,9 @@ class Site:
         self.kept = [self.evidence]
         self.items: dict[bytes, list[segment.Item]] = {}
 
-    def verdict(self, authorities: frozenset[bytes] = frozenset({AUTHORITY})) -> Verdict:
+    def verdict(
+        self, authorities: frozenset[bytes] = frozenset({AUTHORITY}), ask: Iterable[str] = QUESTIONS
+    ) -> Verdict:
         for device in self.world.devices:
             if device.last[0] < device.size:
                 device.seal()
@@ -43,10 +45,10 @@ class Site:
         files = self.world.files(items=self.items)
         files |= {f"enrolments/{sha256(data).hexdigest()}.cbor": data for data in self.kept}
         trust = replace(self.world.trust(), ek_authorities=authorities)
-        return verify(Bundle(MemorySource(files)), trust)
+        return verify(Bundle(MemorySource(files)), trust, ask=ask)
 
-    def assurance(self, **options: frozenset[bytes]) -> tuple[str, str | None]:
-        found = self.verdict(**options).as_json()["devices"][0]["assurance"]
+    def assurance(self, authorities: frozenset[bytes] = frozenset({AUTHORITY})) -> tuple[str, str | None]:
+        found = self.verdict(authorities).as_json()["devices"][0]["assurance"]
         assert found["level"] in attestation.FILE + LEVEL + "softhsm tpm-unverified" and found["by"]
         return found["ground"], found["reason"]
 
@@ -247,6 +249,14 @@ def test_what_the_tpm_contradicts(change: Callable[[Site], None], question: str,
     attest(site.device, site.tpm)
     verdict = site.verdict()
     assert answer(verdict, question) == reason, verdict.questions[question]
+
+
+def test_append_only_asked_alone_reads_attest_records_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundlewriter, "CHUNK_BYTES", 1)
+    site = lived()
+    site.tpm.counter = 2
+    attest(site.device, site.tpm)
+    assert answer(site.verdict(ask=["append_only"]), "append_only") == "tpm_counter_fell"
 
 
 def test_a_clock_that_is_not_safe_after_a_power_cut_contradicts_nothing() -> None:
