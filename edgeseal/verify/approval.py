@@ -17,7 +17,7 @@ from edgeseal.commandlog import audience_id
 from edgeseal.contractstate import VersionState
 from edgeseal.verify.case import Case
 from edgeseal.verify.history import History
-from edgeseal.verify.identity import enrolment_of
+from edgeseal.verify.identity import doubt_of_enrolment, enrolment_of
 from edgeseal.verify.logs import Compared
 from edgeseal.verify.models import Models
 from edgeseal.verify.state import MODELS, Believed, States
@@ -56,6 +56,9 @@ def judge_approvals(history: History, models: Models, compared: Compared, view: 
         return
     found = enrolment_of(history, view)
     audiences = [history.log, *(audience_id(group) for group in (found[1].groups if found else ()))]
+    doubt = doubt_of_enrolment(history, view, found[0]) if found and models.activations else None
+    if doubt is not None:
+        case.leave_open(*doubt)  # who enrolled the device said which groups it is of
     newest: Believed | None = None
     for seq, (package, _), _ in models.activations:
         # (1)

@@ -51,12 +51,24 @@ def identity_of(history: History, view: View, bundle: Bundle, trust: Trust | Non
         return None
     position, enrolment = found
     placed = next(p for p in view.fleet.enrolments(history.log) if p.position == position)
-    shown, operator = read_evidence(enrolment, bundle, history.cases["attribution"]), placed.statement.signed.kid
-    doubt = Case("attribution", history.log)
-    judge_operator(doubt, view, operator, position, f"the enrolment at {position}")
-    counted = not doubt.failures and not doubt.open and view.order(position)[1] is None
-    level = assurance(enrolment, shown, operator.hex(), trust, counted)
+    shown = read_evidence(enrolment, bundle, history.cases["attribution"])
+    counted = doubt_of_enrolment(history, view, position) is None
+    level = assurance(enrolment, shown, placed.statement.signed.kid.hex(), trust, counted)
     return Identity(enrolment, level, shown)
+
+
+def doubt_of_enrolment(history: History, view: View, position: int) -> tuple[str, str] | None:
+    """Return as (reason, detail) why it is not shown that the enrolment of a log at ``position`` is by an operator
+    whose key counted there; None where it is.
+    """
+    placed = next(p for p in view.fleet.enrolments(history.log) if p.position == position)
+    doubt = Case("attribution", history.log)
+    judge_operator(doubt, view, placed.statement.signed.kid, position, f"the enrolment at {position}")
+    for failure in doubt.failures:
+        return "not_enrolled", failure.detail
+    for entry in doubt.open:
+        return entry.reason, entry.detail
+    return view.order(position)[1]
 
 
 def judge_attribution(

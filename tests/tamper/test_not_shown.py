@@ -260,3 +260,12 @@ def test_a_contract_that_a_block_does_not_have_yet_is_not_another_contract() -> 
     evidence = Evidence(Bundle(MemorySource(files)), trust_of(world))
     found = answers(evidence, "model_identity", "key_valid")
     assert found == {"model_identity": ("ok", "ATTESTED"), "key_valid": ("ok", "PROVED")}
+
+
+def test_groups_that_nobody_shows_an_operator_gave_make_no_grant() -> None:
+    world, device = told()
+    unordered = proved(world, devices=[device], **partial(world, device, set()) | {"snapshots": []})
+    found = answers(unordered, "model_identity", "attribution")
+    assert found == dict.fromkeys(found, ("not_answered", "keysets_incomplete"))
+    revoked, _ = told(operator=(0, 2))
+    assert answers(proved(revoked), "model_identity") == {"model_identity": ("not_answered", "not_enrolled")}
