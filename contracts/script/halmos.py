@@ -44,7 +44,8 @@ Each property begins in an arbitrary state of the contracts (all storage symboli
 call of any function with arbitrary arguments; arrays have none or one element. P-256 is arbitrary too: any signature
 may be good (`AdminRoles`, `Heads`, `Terminal`) or none is (`KeylessRoles`). SHA-256 and Keccak-256 are uninterpreted.
 Since the state is arbitrary, what one call keeps every sequence of calls keeps. "Loops cut off": the loop over the
-earlier intervals of a key, or over the grants of a version, was followed for two of them.
+earlier intervals of a key, or over the grants of a version, was followed for two of them, that over the levels of a
+consistency proof for six (trees below 24 leaves have five).
 
 ```
 halmos {version}, in contracts/ with FOUNDRY_PROFILE=halmos:
