@@ -52,10 +52,12 @@ class Attests:
             self.found.append(Attest(record.seq, record.boot, record.t, record.fields["evidence"]))
 
 
-def judge_attests(history: History, attests: Attests, ak: PublicKey | None) -> None:
+def judge_attests(history: History, attests: Attests, ak: PublicKey | None, proved: bool = True) -> None:
     """Compare the attest records with the history: (1) each is signed by the attestation key of the enrolment's
     evidence, over a head of this log, whose root is known from the records; (2) what only rises rises; (3) no attest
     record is missing between two; (4) no start of the machine is; (5) the wall clock went on as the TPM's did.
+
+    ``proved`` says that the key is shown to be a TPM's; else that it is one is the operator's word.
     """
     if not attests.found and not attests.unread:
         return
@@ -91,7 +93,8 @@ def judge_attests(history: History, attests: Attests, ak: PublicKey | None) -> N
         )
     if good:
         first, last = good[0][1].clock, good[-1][1].clock
-        order.note(f"{len(good)} attest records by the TPM, in its own order")
+        word = "" if proved else " (that it is one is the operator's word)"
+        order.note(f"{len(good)} attest records by the TPM{word}, in its own order")
         history.cases["cadence"].note(
             f"between attest records {good[0][0].seq} and {good[-1][0].seq} the TPM was started "
             f"{last.resets - first.resets} times and powered {(last.clock - first.clock) // 1000} s"

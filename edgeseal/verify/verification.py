@@ -41,6 +41,7 @@ from edgeseal.verify.times import Silence, judge_cadence, judge_existed_after, j
 from edgeseal.verify.validity import judge_key_valid
 from edgeseal.verify.verdict import (
     NEED_TRUST,
+    PROVED,
     Answer,
     ChainShown,
     DeviceVerdict,
@@ -180,7 +181,8 @@ class Verification:
         judge_completeness(history, compared, view, self._histories)
         identity = self._identities.get(history.log)
         shown = None if identity is None else identity.shown
-        judge_attests(history, self._attests[history.log], None if shown is None else shown.ak)
+        proved = identity is not None and identity.assurance.ground == PROVED
+        judge_attests(history, self._attests[history.log], None if shown is None else shown.ak, proved)
         policy.judge(compared)
         judge_cadence(history, silence, compared, view)
         judge_identity(history, models, commands, compared, self._bundle, openings)

@@ -222,6 +222,14 @@ def test_a_history_that_the_tpm_confirms_is_dated_by_it() -> None:
     assert "the TPM was started 1 times and powered 80 s" in verdict.questions["cadence"].detail
 
 
+def test_attest_records_of_a_key_that_nobody_certified_are_not_called_a_tpms() -> None:
+    site = lived()
+    verdict = site.verdict(authorities=frozenset())
+    assert answer(verdict, "append_only") == "ok"
+    assert "that it is one is the operator's word" in verdict.questions["append_only"].detail
+    assert "that it is one" not in site.verdict().questions["append_only"].detail
+
+
 def test_a_repeated_counter_is_a_power_cut_and_no_defect() -> None:
     site = lived()
     site.tpm.counter -= 1
