@@ -20,6 +20,11 @@ from edgeseal.tpmstruct import Public
 
 EK_CERTIFICATE: Final = "2.23.133.8.1"
 """tcg-kp-EKCertificate: the purpose that a certificate of an endorsement key names."""
+_ANY_PURPOSE: Final = "2.5.29.37.0"
+_JUDGED: Final = (
+    x509.BasicConstraints, x509.KeyUsage, x509.CertificatePolicies, x509.PolicyConstraints, x509.InhibitAnyPolicy,
+)  # fmt: skip
+"""Critical extensions that are judged here, or limit policies only, which nobody asks for."""
 _HASHES: Final = frozenset({"sha256", "sha384", "sha512"})
 _ODD: Final = (
     ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion,
@@ -65,8 +70,9 @@ def authority(leaf: bytes, others: Sequence[bytes], authorities: Iterable[bytes]
     """Return the digest of the authority that certifies ``leaf``, over any of ``others``; None where none does.
 
     An authority is named by the SHA-256 of its certificate's DER bytes, as they stand among ``others``. Every issuer on
-    the way must be a certificate authority, allowed to sign certificates and so long a chain, and every signature be
-    over SHA-256 or longer. Raises FormatError ``ek_certificate``.
+    the way must be a certificate authority, allowed to sign certificates and so long a chain, for endorsement keys
+    where it names purposes, without critical extensions that are not judged here, and every signature be over SHA-256
+    or longer. Raises FormatError ``ek_certificate``.
     """
     wanted = frozenset(authorities)
     waiting = [(load(data), sha256(data).digest()) for data in dict.fromkeys(others)]
@@ -88,7 +94,7 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate, below: int)
         basic = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value
         length = basic.path_length
         may = basic.ca and (length is None or length >= below) and (hashed is None or hashed.name in _HASHES)
-        return may and _may_sign(issuer)
+        return may and _may_sign(issuer) and _understood(issuer)
     except (*_ODD, x509.ExtensionNotFound):
         return False
 
@@ -98,3 +104,16 @@ def _may_sign(issuer: x509.Certificate) -> bool:
         return issuer.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
     except x509.ExtensionNotFound:
         return True
+
+
+def _understood(issuer: x509.Certificate) -> bool:
+    """Say whether nothing in an issuer's certificate keeps it from certifying endorsement keys, as far as can be told:
+    purposes are for them, no critical extension is one that is not judged here.
+    """
+    for extension in issuer.extensions:
+        if isinstance(extension.value, x509.ExtendedKeyUsage):
+            if not any(purpose.dotted_string in (EK_CERTIFICATE, _ANY_PURPOSE) for purpose in extension.value):
+                return False
+        elif extension.critical and not isinstance(extension.value, _JUDGED):
+            return False
+    return True
