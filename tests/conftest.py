@@ -24,6 +24,8 @@ TOGETHER = {
     "test_contracts_forge.py": "forge",
     "test_contracts_slither.py": "forge",
     "test_contracts_anvil.py": "forge",
+    "test_deb.py": "deb",
+    "test_field_guide.py": "deb",
     "test_tpm.py": "tpm",
     "test_attested_enrolment.py": "tpm",
 }

@@ -75,7 +75,10 @@ def check(options: argparse.Namespace) -> int:
                 print(f"      {finding.remedy}")
     if options.json:
         print(json.dumps({"findings": [asdict(finding) for finding in found]}))
-    return 1 if any(finding.state == "fail" for finding in found) else 0
+    failed, warned = (sum(finding.state == state for finding in found) for state in ("fail", "warn"))
+    if not options.json:
+        print(f"\n{'a run would not work' if failed else 'a run works'}: {failed} fail, {warned} warn")
+    return 1 if failed else 0
 
 
 def run(options: argparse.Namespace) -> int:

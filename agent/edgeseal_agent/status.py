@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from edgeseal import cbor
 from edgeseal.head import SignedDeviceHead
+from edgeseal.model import parse_package
 from edgeseal_agent import outbox
 from edgeseal_agent.config import Config
 from edgeseal_agent.daemon import STATUS_NAME
 from edgeseal_agent.degraded import Ledger
 from edgeseal_agent.identity import Identity, is_running, open_store
+from edgeseal_agent.packages import Packages
 
 _FINALITY: Final = {outbox.PENDING: "pending", outbox.CONFIRMED: "confirmed", outbox.FINAL: "final"}
 
@@ -39,6 +43,7 @@ def status(config: Config) -> dict[str, Any]:
         "epoch": known.epoch,
         "boot": facts["boot"],
         "model": None if model is None else model.hex(),
+        "model_name": None if model is None else _model_name(config, model),
         **report,
         "disk": {
             "store": store.bytes_on_disk(),
@@ -48,6 +53,15 @@ def status(config: Config) -> dict[str, Any]:
         "unrecorded": Ledger(config.state_dir).tally.count,
         "daemon": _last_words(config),
     }
+
+
+def _model_name(config: Config, digest: bytes) -> str | None:
+    """Return name and version of a package by what its own files say, which its digest covers; None: it is not here."""
+    files = Packages(config.model.packages_dir).find(digest)
+    if files is None:
+        return None
+    manifest = parse_package(files).manifest
+    return f"{manifest.name} {manifest.version}"
 
 
 def _from_store(connection: sqlite3.Connection) -> dict[str, Any]:
@@ -111,35 +125,83 @@ def _last_words(config: Config) -> dict[str, Any]:
 
 
 def as_text(report: dict[str, Any]) -> str:
-    """Return a status for people: a line a fact."""
-    daemon, receipt, disk = report["daemon"], report["receipt"], report["disk"]
+    """Return a status for people: a line a fact. What is nothing to look at (no incident, no refusal) has no line."""
+    daemon, disk = report["daemon"], report["disk"]
     uplink = daemon.get("uplink") or {}
-    link = "connected" if uplink.get("connected") else uplink.get("trouble") or "not connected"
     lines = [
-        f"device      {report['name']}, epoch {report['epoch']}",
+        f"device      {report['name']}, epoch {report['epoch']}, start {report['boot']}",
         f"log         {report['log']}",
-        f"agent       {'running, ' + link if daemon['running'] else 'stopped'}",
-        f"records     {report['records']}, {report['unsealed']} not yet under a signed head",
-        f"head        size {report['size']}",
-        f"unrecorded  {report['unrecorded']} inferences that a gap record has still to tell",
-        f"unsent      {report['unsent']} records have no receipt",
-        f"final       {report['final']} records are under a receipt that the chain makes final",
-        "receipt     none yet"
-        if receipt is None
-        else "receipt     {state}, size {size} at position {position}".format(**receipt),
-        f"fleet seen  {report['seen'].get('size', 'nothing')}, keyset {report['keyset']}",
-        f"model       {report['model'] or 'none active'}",
+        f"key         {report['kid']}",
+        f"agent       {'running, ' + _link(uplink) if daemon['running'] else 'not running'}",
+        f"records     {report['records']}, {_share(report['unsealed'], 'under a signed head')}",
+        f"head        {_head_text(report['head'])}",
+        f"receipts    {_share(report['unsent'], 'received by the gateway', report['records'])}",
+        f"final       {report['final']} of {report['records']} records, by an anchor that the chain makes final",
+        f"receipt     {_receipt_text(report['receipt'])}",
+        f"fleet seen  {_fleet_text(report)}",
+        f"model       {_model_text(report)}",
+        f"inputs      {report['inputs_kept']} kept for export",
         f"disk        {disk['store'] // 1024} KiB of {disk['quota'] // 1_048_576} MiB, "
         f"{disk['free'] // 1_048_576} MiB free",
+        *_worth_a_look(report, uplink),
     ]
+    return "\n".join(lines)
+
+
+def _worth_a_look(report: dict[str, Any], uplink: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines that are there only when there is something to say."""
+    if report["unrecorded"]:
+        yield f"unrecorded  {report['unrecorded']} inferences that a gap record has still to tell"
     if report["bodies_gone"]:
-        lines.append(f"thinned     {report['bodies_gone']} records are kept without their bodies")
+        yield f"thinned     {report['bodies_gone']} records are kept without their bodies"
     for found in report["incidents"]:
         end = "on" if found["to"] is None else f"to {found['to']}"
-        lines.append(f"incident    {found['id']}: records from {found['from']} {end} are held")
+        yield f"incident    {found['id']}: records from {found['from']} {end} are held"
     if uplink.get("last_refusal"):
-        lines.append("refused     {code}: {detail}".format(**uplink["last_refusal"]))
+        yield "refused     {code}: {detail}".format(**uplink["last_refusal"])
+    if report["commands"]["unfinished"]:
+        yield f"commands    {report['commands']['unfinished']} under way"
     if report["commands"]["refused"]:
         counts = ", ".join(f"{reason} {count}" for reason, count in report["commands"]["refused"].items())
-        lines.append(f"commands    refused: {counts}")
-    return "\n".join(lines)
+        yield f"commands    refused: {counts}"
+
+
+def _link(uplink: dict[str, Any]) -> str:
+    return "connected" if uplink.get("connected") else uplink.get("trouble") or "not connected"
+
+
+def _share(missing: int, what: str, total: int | None = None) -> str:
+    if total is not None:
+        return f"{total - missing} of {total} records {what}" + (f", {missing} wait" if missing else "")
+    return f"{missing} not yet {what}" if missing else f"all {what}"
+
+
+def _head_text(head: dict[str, Any] | None) -> str:
+    if head is None:
+        return "none yet"
+    return f"size {head['size']}, signed {_when(head['t'])} by this device's clock, root {head['root']}"
+
+
+def _when(milliseconds: int) -> str:
+    """Return a time of the device's clock (ms since 1970) in UTC; the number itself where no calendar holds it."""
+    try:
+        return datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    except (OverflowError, OSError, ValueError):
+        return f"at {milliseconds} ms"
+
+
+def _receipt_text(receipt: dict[str, Any] | None) -> str:
+    if receipt is None:
+        return "none yet: nothing shows that anybody else has this history"
+    return "{state}, for size {size}, at position {position} of the fleet log".format(**receipt)
+
+
+def _fleet_text(report: dict[str, Any]) -> str:
+    size = report["seen"].get("size")
+    return f"{'nothing' if size is None else f'{size} statements'}, keyset {report['keyset']}"
+
+
+def _model_text(report: dict[str, Any]) -> str:
+    if report["model"] is None:
+        return "none active"
+    return f"{report['model_name'] or 'its package is not here'}, package {report['model']}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,11 +13,13 @@ import pytest
 
 
 class Terminal:
-    """A bash in a folder, which ends at the first command that fails. A context manager."""
+    """A bash in a folder, which ends at the first command that fails; with ``prefix``, one that these words start
+    elsewhere. A context manager.
+    """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, prefix: Sequence[str] = ()) -> None:
         self._shell = subprocess.Popen(
-            ["bash", "-e", "-o", "pipefail"],
+            [*prefix, "bash", "-e", "-o", "pipefail"],
             cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
 

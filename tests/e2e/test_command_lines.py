@@ -16,7 +16,7 @@ from edgeseal_console.demo.fleet import BIN
 from edgeseal_console.demo.parts import CHECKOUT
 from tests.e2e.documents import PROGRAMS, Shown, command_lines, split
 
-DOCUMENTS = ("README.md", "docs/operating.md")
+DOCUMENTS = ("README.md", "docs/operating.md", "docs/field-guide.md")
 _MODULES = {
     "edgeseal": "edgeseal_console.cli", "edgeseal-agent": "edgeseal_agent.cli",
     "edgeseal-gateway": "edgeseal_gateway.cli",
