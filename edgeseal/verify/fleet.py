@@ -82,6 +82,8 @@ class Fleet:
     keysets: list[KeysetAt] = field(default_factory=list)
     gateways: dict[bytes, PublicKey] = field(default_factory=dict)
     defects: list[Defect] = field(default_factory=list)
+    unjudged: list[str] = field(default_factory=list)
+    """Where a fleet head stands that no keyset shown could be asked about."""
     keys: dict[bytes, PublicKey] = field(default_factory=dict)
     heads: list[HeadSeen] = field(default_factory=list)
     named: dict[str, list[tuple[int, Enrolment]]] = field(default_factory=dict)
@@ -131,9 +133,16 @@ class Fleet:
         return after < len(self.keysets) and size > self.keysets[after].position + ROTATION
 
     def take_head(self, raw: bytes, where: str) -> HeadSeen | None:
-        """Take an untrusted signed fleet head in; return it if a gateway key of this log signed it."""
+        """Take an untrusted signed fleet head in; return it if a gateway key of this log signed it.
+
+        Where no keyset is shown at all, as in what a device exports before it met a gateway, nothing says whose key it
+        is: it is neither taken nor a defect.
+        """
         try:
             signed = SignedFleetHead.decode(raw)
+            if not self.keysets and signed.head.log == self.log:
+                self.unjudged.append(where)
+                return None
             head = signed.verify(self._gateway(signed.signed.kid, signed.head.log))
         except EvidenceError as error:
             self.defects.append(Defect(None, error.code, f"{where}: {error.message}"))

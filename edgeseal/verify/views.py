@@ -139,6 +139,8 @@ def judge_fleet(cases: Cases, view: View, histories: Iterable[History]) -> None:
         cases["single_view_fleet" if defect.reason == "snapshot_false" else "position"].fail(
             defect.reason, defect.detail, defect.position
         )
+    for where in view.fleet.unjudged[:1]:
+        cases["position"].leave_open("no_keyset", f"no keyset is shown that names the gateway of {where}")
     # (3)
     for history in histories:
         _judge_witness(history, view, case)

@@ -269,3 +269,17 @@ def test_groups_that_nobody_shows_an_operator_gave_make_no_grant() -> None:
     assert found == dict.fromkeys(found, ("not_answered", "keysets_incomplete"))
     revoked, _ = told(operator=(0, 2))
     assert answers(proved(revoked), "model_identity") == {"model_identity": ("not_answered", "not_enrolled")}
+
+
+@pytest.mark.parametrize("heads", [False, True])
+def test_a_fleet_head_beside_no_keyset_at_all_is_nobodys_and_no_defect(heads: bool) -> None:
+    """As what a device exports before it met a gateway: its genesis holds a fleet head, and nothing names its key."""
+    world, device = simple()
+    shown = world.heads if heads else []
+    evidence = given(world, device, statements=[], receipts=[], heads=shown, anchors=[], consistency=[], snapshots=[])
+    assert answers(evidence, "integrity", "append_only", "attribution", "position") == {
+        "integrity": ("ok", "PROVED"),
+        "append_only": ("ok", "PROVED"),
+        "attribution": ("not_answered", "not_enrolled"),
+        "position": ("not_answered", "no_receipt"),
+    }
