@@ -43,6 +43,7 @@ def _fail_if_unexplained(report: pytest.TestReport | pytest.CollectReport) -> No
         report.longrepr = f"unexplained skip in CI: {reason!r} (explain it in tests/conftest.py or make the test run)"
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a file together (``-n 2 --dist loadgroup``): they share what its fixtures start."""
     for item in items:
