@@ -10,7 +10,7 @@ demo:      ## the whole system on this machine: broker, chain, gateway, two devi
 	@scripts/setup run && edgeseal demo $(if $(RPC),--rpc $(RPC) --account-key $(ACCOUNT_KEY))
 
 test:      ## everything but the soak tests
-	@scripts/setup dev && scripts/check && pytest -n 2 --dist loadgroup --ignore=tests/unit --ignore=tests/property
+	@scripts/setup dev && scripts/check && pytest -n 2 --ignore=tests/unit --ignore=tests/property
 
 check:     ## imports, types, style and the tests that need nothing but Python: seconds
 	@scripts/setup dev && scripts/check

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Generator
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 # The real parts tests run on.
 pytest_plugins = ["tests.realparts.services", "tests.realparts.tokens", "tests.realparts.tpm"]
@@ -43,11 +45,16 @@ def _fail_if_unexplained(report: pytest.TestReport | pytest.CollectReport) -> No
         report.longrepr = f"unexplained skip in CI: {reason!r} (explain it in tests/conftest.py or make the test run)"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file together (``-n 2 --dist loadgroup``): they share what its fixtures start."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(TOGETHER.get(item.path.name, str(item.path))))
+class ByFile(LoadFileScheduling):  # type: ignore[misc]
+    """Deals files out to the processes of ``-n``: what a file's fixtures start is started once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return TOGETHER.get(file.rpartition("/")[2], file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    return ByFile(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
