@@ -58,7 +58,7 @@ def test_an_incident_while_it_runs(rig: AgentRig, tmp_path: Path) -> None:
 
 
 def test_a_recorder_that_fails_lets_the_model_go_on_and_says_how_much_it_missed(rig: AgentRig) -> None:
-    text, count = rig.config.read_text(), 300
+    text, count = rig.config.read_text(), 2_000
     rig.config.write_text(text + "storage: {quota_mb: 1, on_failure: degrade}\n")
     rig.drop(count)
     rig.start()
