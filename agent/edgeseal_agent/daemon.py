@@ -159,7 +159,7 @@ class Daemon:
         self._clock = DeviceClock(config.clock)
         self._intake: Intake | None = None
         self._guard = DiskGuard(store, config.storage, self._on_drop, self._on_pressed)
-        self._guard.check()
+        self._guard.require_room()
         self._sealer = Sealer(store, signer or identity.open_signer(config.key, self._identity.key), self._on_sealed)
         self._journal = Journal(
             store,

@@ -56,13 +56,7 @@ class DiskGuard:
         if now < self._next_ns:
             return
         self._next_ns = now + INTERVAL_NS
-        free = self.free_bytes()
-        if free < self._config.min_free_mb * MB:
-            raise Unavailable(
-                "disk_full",
-                f"{free // MB} MB free at {self._store.path.parent}, storage.min_free_mb is {self._config.min_free_mb}",
-                "free disk space, then start again: nothing acknowledged is lost",
-            )
+        self._require_free()
         if self._is_near(THIN_SHARE):
             self._drop_inputs()
         if self._on_pressed is not None and self.is_pressed():
@@ -70,6 +64,13 @@ class DiskGuard:
         used = self._used(self._config.quota_mb * MB)
         if used >= self._config.quota_mb * MB:
             self._full(used)
+
+    def require_room(self) -> None:
+        """Raise as ``check`` does and change nothing: for a start, when nothing can be recorded yet."""
+        self._require_free()
+        used = self._used(self._config.quota_mb * MB)
+        if used >= self._config.quota_mb * MB and self._config.when_full != "drop_inputs":
+            raise self._quota_reached(used)
 
     def wants_thinning(self) -> bool:
         """Say whether bodies should go to make room: ``when_full: thin`` and nine tenths of the quota used."""
@@ -92,14 +93,26 @@ class DiskGuard:
         used = self._store.bytes_on_disk()
         return self._store.bytes_in_use() if self._config.when_full == "thin" and used >= limit else used
 
+    def _require_free(self) -> None:
+        free = self.free_bytes()
+        if free < self._config.min_free_mb * MB:
+            raise Unavailable(
+                "disk_full",
+                f"{free // MB} MB free at {self._store.path.parent}, storage.min_free_mb is {self._config.min_free_mb}",
+                "free disk space, then start again: nothing acknowledged is lost",
+            )
+
     def _full(self, used: int) -> None:
         if self._config.when_full != "drop_inputs":
-            raise Unavailable(
-                "quota_reached",
-                f"the store takes {used // MB} MB, storage.quota_mb is {self._config.quota_mb}",
-                "raise storage.quota_mb, set storage.when_full: thin, or export and shorten retention_days",
-            )
+            raise self._quota_reached(used)
         self._drop_inputs()
+
+    def _quota_reached(self, used: int) -> Unavailable:
+        return Unavailable(
+            "quota_reached",
+            f"the store takes {used // MB} MB, storage.quota_mb is {self._config.quota_mb}",
+            "raise storage.quota_mb, set storage.when_full: thin, or export and shorten retention_days",
+        )
 
     def _drop_inputs(self) -> None:
         if self.keeps_inputs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,28 @@ from edgeseal_console.demo.fleet import Fleet
 from edgeseal_console.demo.parts import CHECKOUT
 
 
-@pytest.fixture(scope="session")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """Broker, chain, operator and running gateway, without a device. Who stops or kills a part starts it again."""
-    with Fleet(tmp_path_factory.mktemp("fleet") / "work", print, show=print) as made:
+@contextmanager
+def running(folder: Path) -> Iterator[Fleet]:
+    """Broker, chain, operator and running gateway, without a device."""
+    with Fleet(folder / "work", print, show=print) as made:
         made.start_parts()
         made.make_operator()
         made.make_gateway()
         made.start_gateway()
+        yield made
+
+
+@pytest.fixture(scope="session")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """A fleet for all. Who stops or kills a part starts it again."""
+    with running(tmp_path_factory.mktemp("fleet")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def fleet_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """A fleet of its own, for what leaves a history behind that verdicts tell of."""
+    with running(tmp_path_factory.mktemp("fleet-apart")) as made:
         yield made
 
 

@@ -68,71 +68,71 @@ def bodies(device: Device, kind: str) -> list[dict[str, Any]]:
     return [decode_body(kind, body) for (body,) in rows]
 
 
-def test_a_key_is_rotated_and_the_last_one_destroyed(fleet: Fleet, tmp_path: Path) -> None:
-    old = fleet.add_device("turner", extra=UPLINK)
-    run_and_stop(fleet, old)
-    config = next_epoch(fleet, old)
+def test_a_key_is_rotated_and_the_last_one_destroyed(fleet_apart: Fleet, tmp_path: Path) -> None:
+    old = fleet_apart.add_device("turner", extra=UPLINK)
+    run_and_stop(fleet_apart, old)
+    config = next_epoch(fleet_apart, old)
     rotate = ("edgeseal-agent", "rotate", "--config", old.config, "--next", config)
-    request = fleet.run_json(*rotate)
-    assert fleet.run_json(*rotate) == request, "a second call changes nothing"
-    fleet.run("edgeseal-agent", "run", "--config", old.config)  # sends the end of the old log, and leaves
-    assert receipted(fleet, old)
-    new = enrol(fleet, old, config, request)
-    run_and_stop(fleet, new)
+    request = fleet_apart.run_json(*rotate)
+    assert fleet_apart.run_json(*rotate) == request, "a second call changes nothing"
+    fleet_apart.run("edgeseal-agent", "run", "--config", old.config)  # sends the end of the old log, and leaves
+    assert receipted(fleet_apart, old)
+    new = enrol(fleet_apart, old, config, request)
+    run_and_stop(fleet_apart, new)
     assert bodies(new, "genesis")[0]["prev"][0].hex() == old.log
     assert bodies(old, "closed")[0]["next"].hex() == new.log
 
     decommission = ("edgeseal-agent", "decommission", "--config", new.config, "--reason", "the line is taken down")
-    report = fleet.run_json(*decommission)
-    assert fleet.run_json(*decommission) == report
-    assert report["log"] == new.log and report["size"] == fleet.status(new)["records"]
-    gone = fleet.run("edgeseal-agent", "check", "--config", new.config, ok=(1,))
+    report = fleet_apart.run_json(*decommission)
+    assert fleet_apart.run_json(*decommission) == report
+    assert report["log"] == new.log and report["size"] == fleet_apart.status(new)["records"]
+    gone = fleet_apart.run("edgeseal-agent", "check", "--config", new.config, ok=(1,))
     assert "there is no such key in the token" in gone.stdout
     folder = new.folder / "state" / "token"
     assert not [path for path in folder.rglob("*.object") if path.name != "token.object"], "no copy of the key is left"
 
     for device in (old, new):
-        fleet.wait_anchored(device, fleet.status(device)["records"])
-    bundle, trust = evidence.collect(fleet, [old, new], tmp_path)
-    verdict = evidence.verdict(fleet, bundle, trust, ASKED)
+        fleet_apart.wait_anchored(device, fleet_apart.status(device)["records"])
+    bundle, trust = evidence.collect(fleet_apart, [old, new], tmp_path)
+    verdict = evidence.verdict(fleet_apart, bundle, trust, ASKED)
     assert verdict["failures"] == [] and verdict["unanswered"] == []
     assert {answer["answer"] for answer in verdict["questions"].values()} == {"ok"}
 
 
-def test_a_lost_store_is_named_and_followed(fleet: Fleet, tmp_path: Path) -> None:
-    old = fleet.add_device("loser", extra=UPLINK)
-    run_and_stop(fleet, old)
-    size = fleet.status(old)["records"]
+def test_a_lost_store_is_named_and_followed(fleet_apart: Fleet, tmp_path: Path) -> None:
+    old = fleet_apart.add_device("loser", extra=UPLINK)
+    run_and_stop(fleet_apart, old)
+    size = fleet_apart.status(old)["records"]
     for path in (old.folder / "state").glob("journal.db*"):
         path.unlink()
     for refused in ("run", "init"):
-        said = fleet.run("edgeseal-agent", refused, "--config", old.config, "--json", ok=(1,)).stderr
+        said = fleet_apart.run("edgeseal-agent", refused, "--config", old.config, "--json", ok=(1,)).stderr
         assert json.loads(said.splitlines()[-1])["code"] == "store_lost"
     answer = tmp_path / "lost.json"
-    found = fleet.run_json("edgeseal-agent", "lost", "--config", old.config, "--out", answer)
+    found = fleet_apart.run_json("edgeseal-agent", "lost", "--config", old.config, "--out", answer)
     assert found["size"] == size and found["log"] == old.log
-    config = next_epoch(fleet, old)
-    fleet.run("edgeseal-agent", "init", "--config", config, ok=(1,))
-    request = fleet.run_json("edgeseal-agent", "init", "--config", config, "--successor", answer)
-    new = enrol(fleet, old, config, request)
-    run_and_stop(fleet, new)
+    config = next_epoch(fleet_apart, old)
+    fleet_apart.run("edgeseal-agent", "init", "--config", config, ok=(1,))
+    request = fleet_apart.run_json("edgeseal-agent", "init", "--config", config, "--successor", answer)
+    new = enrol(fleet_apart, old, config, request)
+    run_and_stop(fleet_apart, new)
     (gap,) = bodies(new, "gap")
     assert gap["what"] == "predecessor" and old.log in gap["detail"]
-    fleet.wait_anchored(new, fleet.status(new)["records"])
-    bundle, trust = evidence.collect(fleet, [new], tmp_path)
-    questions = evidence.verdict(fleet, bundle, trust, ASKED)["questions"]
+    fleet_apart.wait_anchored(new, fleet_apart.status(new)["records"])
+    bundle, trust = evidence.collect(fleet_apart, [new], tmp_path)
+    questions = evidence.verdict(fleet_apart, bundle, trust, ASKED)["questions"]
     assert questions["integrity"]["answer"] == questions["append_only"]["answer"] == "ok"
     assert questions["completeness"]["answer"] == "not_answered", "nobody may say that nothing is missing"
     assert questions["completeness"]["reason"] in ("seam_open", "predecessor_missing")
 
 
 @pytest.mark.parametrize("command", ["rotate", "decommission", "lost"])
-def test_what_cannot_be_is_explained(fleet: Fleet, tmp_path: Path, command: str) -> None:
+def test_what_cannot_be_is_explained(fleet_apart: Fleet, tmp_path: Path, command: str) -> None:
     config = tmp_path / "agent.yaml"
     config.write_text(
         "schema: edgeseal-agent/1\nname: nobody\nstate_dir: state\nprovisioning: pack.cbor\n"
         "key: {token: device, label: device, create: true}\n"
     )
     words = {"rotate": ["--next", str(config)], "decommission": ["--reason", "x"], "lost": ["--out", "x.json"]}
-    done = fleet.run("edgeseal-agent", command, "--config", config, *words[command], ok=(1,))
+    done = fleet_apart.run("edgeseal-agent", command, "--config", config, *words[command], ok=(1,))
     assert "edgeseal-agent: error:" in done.stderr and "\n  " in done.stderr

@@ -14,7 +14,7 @@ from edgeseal_console.demo.fleet import Device, Fleet
 from tests.e2e import evidence
 from tests.e2e.load import PACKAGE
 
-QUOTA_MB = 8
+QUOTA_MB = 7
 PART = 150
 """Inferences before the incident, and while it is open."""
 REST = 8_500
@@ -74,7 +74,7 @@ def test_weeks_offline_in_small(fleet: Fleet, images: list[Path], tmp_path: Path
     at_gateway = items(fleet, device)
     assert len(at_gateway) == size
     gone = [seq for seq, (form, _, _) in enumerate(at_gateway) if form]
-    assert len(gone) == fleet.status(device)["bodies_gone"]
+    assert PART < len(gone) <= fleet.status(device)["bodies_gone"], "some may have gone after they were sent"
     assert {(form, reason) for form, _, reason in at_gateway if form} == {(1, "quota")}
     assert {at_gateway[seq][1] for seq in gone} <= {"heartbeat", "inference"}
     assert not [seq for seq in gone if held["from"] <= seq < held["to"]], "an incident holds its window"

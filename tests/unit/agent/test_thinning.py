@@ -336,6 +336,11 @@ def test_the_guard_asks_for_room_before_it_stops(bench: Bench, monkeypatch: pyte
     for used, when_full in ((100, "thin"), (0, "stop")):  # without thinning the size of the files counts
         with pytest.raises(Unavailable, match="quota_reached"):
             at(used, when_full)[0].check()
+        with pytest.raises(Unavailable, match="quota_reached"):
+            at(used, when_full)[0].require_room()
+    guard, told = at(91)
+    guard.require_room()  # a start near the quota: nothing can be recorded yet, so nothing is decided
+    assert guard.keeps_inputs and not told
 
 
 @pytest.mark.parametrize("between", [False, True], ids=["alone", "between others"])
