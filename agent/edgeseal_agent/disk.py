@@ -17,7 +17,9 @@ THIN_SHARE: Final = 0.9
 PRESSED_SHARE: Final = 0.95
 """Share from which on inputs wait until bodies have gone."""
 INTERVAL_NS: Final = 100_000_000
-"""The disk is asked at most ten times a second."""
+"""The disk is asked at most ten times a second,"""
+NEAR_INTERVAL_NS: Final = 10_000_000
+"""and a hundred times where ``when_full: thin`` has begun: what inputs write meanwhile must fit below the quota."""
 
 
 class DiskGuard:
@@ -58,6 +60,7 @@ class DiskGuard:
         self._next_ns = now + INTERVAL_NS
         self._require_free()
         if self._is_near(THIN_SHARE):
+            self._next_ns = now + NEAR_INTERVAL_NS
             self._drop_inputs()
         if self._on_pressed is not None and self.is_pressed():
             self._on_pressed()
