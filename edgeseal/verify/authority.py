@@ -171,8 +171,16 @@ def _judge_one(
     case: Case,
 ) -> bytes | None:
     """Judge one command; return the package that it validly activates, None for any other."""
-    command, seq, position = taken.command, taken.seq, taken.position
-    # (1)
+    _judge_signer(taken, view, case)
+    _judge_audience(history, taken, view, enrolment, case)
+    _judge_place(taken, view, last, case)
+    _judge_expiry(history, taken, view, case)
+    return _judge_args(taken, openings, case)
+
+
+def _judge_signer(taken: Taken, view: View, case: Case) -> None:
+    """(1) The newest keyset below the command's position lets its signer order this; the registry agrees."""
+    seq, position = taken.seq, taken.position
     keyset = view.fleet.keyset_below(position)
     if keyset is None:
         case.leave_open("no_keyset", f"no keyset below position {position} is shown")
@@ -182,13 +190,21 @@ def _judge_one(
         except EvidenceError as error:
             case.fail(error.code, f"the command in record {seq}: {error.message}", seq)
     judge_operator(case, view, taken.statement.signed.kid, position, f"the command in record {seq}", seq)
-    # (2)
+
+
+def _judge_audience(history: History, taken: Taken, view: View, enrolment: Enrolment | None, case: Case) -> None:
+    """(2) It is of this device's tenant, for its log or a group of its enrolment."""
+    command, seq = taken.command, taken.seq
     if command.tenant != view.fleet.root:
         case.fail("foreign_root", f"the command in record {seq} is of another tenant", seq)
     audiences = {history.log, *(enrolment.groups if enrolment else ())}
     if command.audience not in audiences:
         case.fail("wrong_audience", f"the command in record {seq} is for {command.sub}", seq)
-    # (3)
+
+
+def _judge_place(taken: Taken, view: View, last: int, case: Case) -> None:
+    """(3) Its place in the fleet log is proved; (4) it is above ``last``, the enrolment's or an earlier command's."""
+    seq, position = taken.seq, taken.position
     stands = view.fleet.leaves.get(position)
     if stands is not None and view.proved(position) and stands != leaf_hash(taken.statement.signed.raw):
         case.fail(
@@ -200,25 +216,31 @@ def _judge_one(
         case.leave_open(
             "no_receipt", f"position {position} of the command in record {seq} is not shown to be in this log"
         )
-    # (4)
     if position <= last:
         case.fail("command_replayed", f"the command in record {seq} stands at {position}, not above {last}", seq)
-    # (5)
+
+
+def _judge_expiry(history: History, taken: Taken, view: View, case: Case) -> None:
+    """(5) The fleet log, as far as the device had seen it or the receipt shows it, had not reached its end."""
+    seq, end = taken.seq, taken.command.expires_size
     seen = [
         f.head.seen.size
         for f in history.heads
         if f.head.size <= seq and f.head.seen and f.head.seen.log == view.fleet.log
     ]
-    if command.expires_size <= max([taken.head[0], *seen[-1:]]):
-        case.fail("command_expired", f"the command in record {seq} ended at fleet size {command.expires_size}", seq)
-    # (6)
-    opening = openings.get((seq, "args"))
+    if end <= max([taken.head[0], *seen[-1:]]):
+        case.fail("command_expired", f"the command in record {seq} ended at fleet size {end}", seq)
+
+
+def _judge_args(taken: Taken, openings: dict[tuple[int, str], Opening], case: Case) -> bytes | None:
+    """(6) Its arguments open where they are here; return the package they name, None for none."""
+    opening = openings.get((taken.seq, "args"))
     if opening is None or opening.data is None:
         return None
     try:
-        package = command.open_args(opening.salt, opening.data).get("model")
+        package = taken.command.open_args(opening.salt, opening.data).get("model")
     except EvidenceError as error:
-        case.fail(error.code, f"the arguments of the command in record {seq}: {error.message}", seq)
+        case.fail(error.code, f"the arguments of the command in record {taken.seq}: {error.message}", taken.seq)
         return None
     return package if isinstance(package, bytes) else None
 
