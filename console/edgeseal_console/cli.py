@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from edgeseal.errors import EdgesealError, InvariantBroken
+from edgeseal.errors import EdgesealError, InvariantBroken, Unavailable
 
 _GROUPS = """\
 make and run a fleet:
@@ -65,6 +65,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         sys.stderr.close()
+        return 1
+    except OSError as error:
+        place = "" if error.filename is None else f"{error.filename}: "
+        said = Unavailable("file_unusable", f"{place}{error.strerror or error}", "look at the path, and who may use it")
+        _print_error(said, as_json=bool(getattr(arguments, "json", False)))
         return 1
 
 

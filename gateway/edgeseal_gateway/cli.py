@@ -7,28 +7,52 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from edgeseal.errors import EdgesealError, InvariantBroken, UsageError
+from edgeseal.errors import EdgesealError, InvariantBroken, Unavailable, UsageError
 from edgeseal_gateway.config import Config, read_config
 
-OK, FAILED, BROKEN = 0, 1, 2
-_EXAMPLES: Final = """\
+OK, FAILED, BROKEN, INTERRUPTED = 0, 1, 2, 130
+_FIRST_START: Final = """\
 examples, in the order of a first start:
   edgeseal-gateway key --config gateway.yaml --out gateway-key.cbor
-  edgeseal-gateway possession --config gateway.yaml --challenge gateway-challenge.json --out gateway-proof.json
+  edgeseal-gateway possession --config gateway.yaml --challenge challenge.json --out proof.json
   edgeseal-gateway account new --config gateway.yaml
   edgeseal-gateway init --config gateway.yaml --keyset keyset-1.cbor
   edgeseal-gateway check --config gateway.yaml
   edgeseal-gateway run --config gateway.yaml
   edgeseal-gateway status --config gateway.yaml
-  edgeseal-gateway anchor flush --config gateway.yaml --words "before the audit on Friday"
-  edgeseal-gateway claim new --config gateway.yaml --groups line-1 --out claim.txt
-  edgeseal-gateway backup --config gateway.yaml --out /backups/gateway-1
-
-exit codes: 0 done, 1 usage, configuration or a world that is down, 2 a broken invariant
 """
+_EXAMPLES: Final = {
+    "key": ("key --config gateway.yaml --out gateway-key.cbor",),
+    "possession": ("possession --config gateway.yaml --challenge challenge.json --out proof.json",),
+    "init": ("init --config gateway.yaml --keyset keyset-1.cbor",),
+    "account": (
+        "account new --config gateway.yaml",
+        "account import --config gateway.yaml --key-file account.hex --passphrase-file passphrase",
+        "account show --config gateway.yaml",
+    ),
+    "check": ("check --config gateway.yaml",),
+    "run": ("run --config gateway.yaml",),
+    "index": ("index --config gateway.yaml",),
+    "status": ("status --config gateway.yaml --json",),
+    "anchor": (
+        'anchor flush --config gateway.yaml --words "before the audit on Friday"',
+        'anchor cancel 41 --config gateway.yaml --words "stuck since noon, nonce 41"',
+        'anchor abandon 8192 --config gateway.yaml --words "mined and failed: the key was switched"',
+        'anchor resume --config gateway.yaml --words "the nonce was ours, sent by hand"',
+        "anchor trail --config gateway.yaml",
+    ),
+    "claim": (
+        "claim new --config gateway.yaml --groups line-1 --out claim.txt",
+        "claim list --config gateway.yaml",
+        "claim revoke --config gateway.yaml --claim DIGEST",
+    ),
+    "backup": ("backup --config gateway.yaml --out /backups/gateway-1",),
+}
+_EXITS: Final = "exit codes: 0 done; 1 usage, configuration, or a world that is down; 2 a broken invariant of our own"
 
 
 # The chain client and the web server take a second to load: each subcommand loads what it needs.
@@ -145,43 +169,77 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="edgeseal-gateway",
         description="Takes devices' sealed histories in, keeps the fleet log, anchors it on a chain.",
-        epilog=_EXAMPLES,
+        epilog=f"{_EXITS}\n\n{_FIRST_START}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    top.add_argument("--version", action="version", version=f"edgeseal-gateway {version('edgeseal')}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (_, text) in _COMMANDS.items():
         command = commands.add_parser(
-            name, help=text, description=text[0].upper() + text[1:] + ".", epilog=_EXAMPLES,
+            name, help=text, description=text[0].upper() + text[1:] + ".", epilog=_epilog(name),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
-        command.add_argument("--config", type=Path, required=True, help="the configuration file")
+        command.add_argument(
+            "--config", type=Path, required=True, metavar="FILE", help="the configuration, YAML (gateway/API.md)"
+        )
         command.add_argument("--json", action="store_true", help="print JSON, errors too")
         if name == "key":
-            command.add_argument("--out", type=Path, help="also write the COSE_Key here, for the keyset")
+            command.add_argument(
+                "--out", type=Path, metavar="FILE", help="also write the COSE_Key here, for the console"
+            )
         elif name == "possession":
-            command.add_argument("--challenge", type=Path, required=True, help="from: edgeseal identity challenge")
-            command.add_argument("--out", type=Path, help="write the proof here, for edgeseal identity register")
+            command.add_argument(
+                "--challenge", type=Path, required=True, metavar="FILE", help="from: edgeseal identity challenge"
+            )
+            command.add_argument(
+                "--out", type=Path, metavar="FILE", help="also write the proof here, for edgeseal identity register"
+            )
         elif name == "account":
             command.add_argument("action", choices=("new", "show", "import"), help="what to do with it")
-            command.add_argument("--passphrase-file", type=Path, help="instead of the configured source, mode 0600")
-            command.add_argument("--key-file", type=Path, help="import: the private key, 64 hex digits")
+            command.add_argument(
+                "--passphrase-file", type=Path, metavar="FILE", help="instead of the configured source, mode 0600"
+            )
+            command.add_argument(
+                "--key-file", type=Path, metavar="FILE", help="import: the private key, 64 hex digits, mode 0600"
+            )
         elif name == "init":
-            command.add_argument("--keyset", type=Path, required=True, help="keyset 1, signed by the tenant root key")
+            command.add_argument(
+                "--keyset", type=Path, required=True, metavar="FILE", help="keyset 1, from: edgeseal keyset first"
+            )
         elif name == "anchor":
-            command.add_argument("action", choices=("flush", "cancel", "abandon", "resume", "trail"))
-            command.add_argument("target", type=int, nargs="?", help="cancel: the nonce; abandon: the size")
-            command.add_argument("--words", help="who asks for it and why: kept with time and outcome")
+            command.add_argument(
+                "action", choices=("flush", "cancel", "abandon", "resume", "trail"),
+                help="flush: anchor the newest head now; cancel NONCE: outbid it by an empty transaction; abandon "
+                "SIZE: give this anchor up; resume: go on after somebody else used the account; trail: what was asked",
+            )  # fmt: skip
+            command.add_argument(
+                "target", type=int, nargs="?", metavar="NONCE|SIZE", help="cancel: the nonce; abandon: the size"
+            )
+            command.add_argument(
+                "--words", metavar="WHY", help="who asks for it and why, kept with time and outcome (all but trail)"
+            )
         elif name == "claim":
             command.add_argument("action", choices=("new", "list", "revoke"), help="what to do")
-            command.add_argument("--out", type=Path, help="new: the file for the token, mode 0600")
-            command.add_argument("--groups", default="", metavar="G,…", help="new: groups it may ask for")
-            command.add_argument("--seconds", type=int, default=86_400, help="new: how long it lasts (%(default)s)")
+            command.add_argument("--out", type=Path, metavar="FILE", help="new: where the token goes, mode 0600")
+            command.add_argument(
+                "--groups", default="", metavar="G,…", help="new: groups it may ask for; default: none"
+            )
+            command.add_argument(
+                "--seconds", type=int, default=86_400, metavar="N", help="new: seconds it lasts (%(default)s)"
+            )
             command.add_argument("--claim", metavar="DIGEST", help="revoke: which one, as list shows it")
         elif name == "backup":
-            command.add_argument("--out", type=Path, required=True, help="a folder that does not exist yet")
+            command.add_argument(
+                "--out", type=Path, required=True, metavar="DIR", help="a folder that does not exist yet"
+            )
         elif name == "run":
             command.add_argument("--verbose", action="store_true", help="say more on standard error")
     return top
+
+
+def _epilog(name: str) -> str:
+    lines = [f"  edgeseal-gateway {example}" for example in _EXAMPLES[name]]
+    return f"example{'s' if len(lines) > 1 else ''}:\n" + "\n".join(lines) + f"\n\n{_EXITS}"
 
 
 def _print(found: dict[str, Any], indent: str = "") -> None:
@@ -191,6 +249,14 @@ def _print(found: dict[str, Any], indent: str = "") -> None:
             _print(value, indent + "  ")
         else:
             print(f"{indent}{key}: {json.dumps(value) if isinstance(value, list) else value}")
+
+
+def _explain(error: EdgesealError, as_json: bool) -> None:
+    """Print cause and remedy to standard error."""
+    if as_json:
+        print(json.dumps({"code": error.code, "message": error.message, "remedy": error.remedy}), file=sys.stderr)
+    else:
+        print(f"edgeseal-gateway: {error}" + (f"\n  → {error.remedy}" if error.remedy else ""), file=sys.stderr)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -206,13 +272,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         found = _COMMANDS[options.command][0](read_config(options.config), options)
     except EdgesealError as error:
-        if options.json:
-            print(json.dumps({"code": error.code, "message": error.message, "remedy": error.remedy}), file=sys.stderr)
-        else:
-            print(f"edgeseal-gateway: {error}" + (f"\n  → {error.remedy}" if error.remedy else ""), file=sys.stderr)
+        _explain(error, options.json)
         return BROKEN if isinstance(error, InvariantBroken) else FAILED
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        return FAILED
     except OSError as error:
-        print(f"edgeseal-gateway: {error}", file=sys.stderr)
+        place = "" if error.filename is None else f"{error.filename}: "
+        said = Unavailable("file_unusable", f"{place}{error.strerror or error}", "look at the path, and who may use it")
+        _explain(said, options.json)
         return FAILED
     if options.json and options.command not in ("run", "index"):
         print(json.dumps(found, indent=2))

@@ -16,7 +16,10 @@ from edgeseal_console.demo.fleet import BIN
 from edgeseal_console.demo.parts import CHECKOUT
 from tests.e2e.documents import PROGRAMS, Shown, command_lines, split
 
-DOCUMENTS = ("README.md", "docs/operating.md", "docs/field-guide.md")
+DOCUMENTS = (
+    "README.md", "docs/operating.md", "docs/field-guide.md", "docs/investigating.md", "agent/README.md",
+    "gateway/README.md",
+)  # fmt: skip
 _MODULES = {
     "edgeseal": "edgeseal_console.cli", "edgeseal-agent": "edgeseal_agent.cli",
     "edgeseal-gateway": "edgeseal_gateway.cli",
@@ -99,6 +102,17 @@ def test_help_shows_an_example_that_parses(words: tuple[str, ...], parser: argpa
     assert examples, "the help shows no example"
     for example in examples:
         assert refusal(example) is None, " ".join(example)
+
+
+@pytest.mark.parametrize(("words", "parser"), EVERY, ids=[" ".join(words) for words, _ in EVERY])
+def test_help_says_what_each_word_means_and_what_it_is_without(
+    words: tuple[str, ...], parser: argparse.ArgumentParser
+) -> None:
+    for action in parser._actions:
+        if not isinstance(action, argparse._SubParsersAction):
+            assert action.help, f"{' '.join(words)}: {action.option_strings or action.dest}"
+            plain = action.default in (None, False, "", [], argparse.SUPPRESS)
+            assert plain or "%(default)s" in action.help, f"{' '.join(words)}: {action.option_strings}: no default told"
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -73,12 +73,13 @@ def _collect(subparsers: Parsers) -> None:
         action="append",
         default=[],
         metavar="EXPORT",
-        help="what `edgeseal-agent export` wrote: adds inputs, openings, and what the gateway does not show",
+        help="what `edgeseal-agent export` wrote (repeat): adds inputs, openings, and what the gateway does not show",
     )
     parser.add_argument(
         "--anchored", action="store_true", help="leave out the newest records, which no final anchor covers yet"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="ZIP", help="the bundle to write")
+    parser.add_argument("--out", type=Path, required=True, metavar="ZIP", help="the bundle to write, a new file")
+    parser.add_argument("--json", action="store_true", help="print what is in it as JSON")
 
 
 def _verify(subparsers: Parsers) -> None:
@@ -127,7 +128,7 @@ def _report(subparsers: Parsers) -> None:
         "  edgeseal report case.zip --trust trust.yaml --out report.html",
     )  # fmt: skip
     _evidence(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="HTML", help="the page to write")
+    parser.add_argument("--out", type=Path, required=True, metavar="HTML", help="the page to write, a new file")
     parser.add_argument(
         "--ask", metavar="ID,…", help="only these questions (default: all; the exit code then leaves reexecution out)"
     )

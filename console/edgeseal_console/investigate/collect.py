@@ -6,6 +6,7 @@ beside what the gateway shows is kept, above all where the two differ: that is e
 
 from __future__ import annotations
 
+import json
 import sys
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
@@ -79,7 +80,10 @@ def run(args: Any) -> int:
         raise Unavailable("collect_failed", f"{error.filename or out}: {error.strerror}") from error
     finally:
         draft.unlink(missing_ok=True)
-    print(f"{out}: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
+    if args.json:
+        print(json.dumps({"out": str(out), **counts}))
+    else:
+        print(f"{out}: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
     return 0
 
 

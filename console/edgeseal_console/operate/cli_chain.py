@@ -25,11 +25,14 @@ def add_init(subparsers: Parsers) -> None:
         "edgeseal init --home ./ops --gateway http://127.0.0.1:8420",
     )  # fmt: skip
     parser.add_argument(
-        "--module", default=homes.SOFTHSM_MODULE, help="PKCS#11 module for the new tokens (%(default)s)"
+        "--module", default=homes.SOFTHSM_MODULE, metavar="FILE", help="PKCS#11 module for the new tokens (%(default)s)"
     )
-    parser.add_argument("--gateway", default=DEFAULT_GATEWAY, help="URL of the gateway's API (%(default)s)")
     parser.add_argument(
-        "--account-key", type=Path, help="file with an EVM private key in hex; a new one is made without it"
+        "--gateway", default=DEFAULT_GATEWAY, metavar="URL", help="URL of the gateway's API (%(default)s)"
+    )
+    parser.add_argument(
+        "--account-key", type=Path, metavar="FILE",
+        help="file with an EVM private key in hex; a new one is made without it",
     )
 
 
@@ -98,7 +101,9 @@ def _add_deploy(branch: Parsers) -> None:
     admins.add_argument("--proposer", action="append", metavar="ADDRESS", help="proposes to the timelock; repeat")
     admins.add_argument("--operations", metavar="ADDRESS", help="does the daily work; default: this account")
     admins.add_argument("--guardian", metavar="ADDRESS", help="may suspend, revoke and veto, and nothing else")
-    admins.add_argument("--wait-hours", type=int, default=48, help="how long the timelock waits (%(default)s)")
+    admins.add_argument(
+        "--wait-hours", type=int, default=48, metavar="HOURS", help="how long the timelock waits (%(default)s)"
+    )
     parser.add_argument("--dry-run", action="store_true", help="show addresses, transactions and gas; send nothing")
 
 
@@ -178,11 +183,17 @@ def add_trust(subparsers: Parsers) -> None:
     """Add trust."""
     parser = leaf(
         subparsers, "trust", _run_trust, "write a trust file from this operator's network profile",
-        "edgeseal trust --home ./ops --endpoint http://127.0.0.1:8545 --out trust.yaml", as_json=False,
+        "edgeseal trust --home ./ops --endpoint http://127.0.0.1:8545 --out trust.yaml",
     )  # fmt: skip
-    parser.add_argument("--block", action="append", default=[], metavar="HASH", help="block hash accepted as final")
-    parser.add_argument("--endpoint", action="append", default=[], metavar="URL", help="RPC endpoint that is believed")
-    parser.add_argument("--publisher", action="append", default=[], metavar="DIGEST", help="package --reinfer may run")
+    parser.add_argument(
+        "--block", action="append", default=[], metavar="HASH", help="block hash accepted as final; repeat"
+    )
+    parser.add_argument(
+        "--endpoint", action="append", default=[], metavar="URL", help="RPC endpoint that is believed; repeat"
+    )
+    parser.add_argument(
+        "--publisher", action="append", default=[], metavar="DIGEST", help="package --reinfer may run; repeat"
+    )
     parser.add_argument(
         "--ek-ca", type=Path, action="append", default=[], metavar="FILE",
         help="certificates of TPM makers to believe, PEM or DER: what they certified is PROVED",
@@ -191,7 +202,7 @@ def add_trust(subparsers: Parsers) -> None:
         "--model-registry", action="store_true",
         help="name the model registry too: each activated model must then have been approved and granted in it",
     )  # fmt: skip
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="where the trust file goes")
 
 
 def _run_trust(args: argparse.Namespace) -> int:
@@ -207,7 +218,6 @@ def _run_trust(args: argparse.Namespace) -> int:
     made = trust_from(network, blocks=blocks, endpoints=tuple(args.endpoint), models=args.model_registry)
     makers = accepting.authority_digests(accepting.certificates(args.ek_ca))
     args.out.write_bytes(trust.render(replace(made, publishers=publishers, ek_authorities=makers)))
-    print(
+    return show(args, {"trust": str(args.out), "blocks": len(blocks), "endpoints": len(args.endpoint)}, [
         f"trust file written to {args.out}; whoever uses it should have got it from you by another way than the bundle"
-    )
-    return 0
+    ])  # fmt: skip

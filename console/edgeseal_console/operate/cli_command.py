@@ -34,7 +34,10 @@ def add_command(subparsers: Parsers) -> None:
         "--expires-in", type=int, default=1_000_000, metavar="N", help="void after N more fleet positions (%(default)s)"
     )
     send.add_argument("--until", type=int, metavar="MS", help="void after this wall time, ms since 1970")
-    send.add_argument("--wait", type=int, default=0, metavar="SECS", help="wait for the devices' results")
+    send.add_argument(
+        "--wait", type=int, default=0, metavar="SECS",
+        help="wait so many seconds for the devices' results (0: do not); exit code 3 without them",
+    )  # fmt: skip
     send.add_argument(
         "--on-chain", action="store_true", help="wait until it is anchored and log it on chain too (see command log)"
     )
@@ -43,7 +46,7 @@ def add_command(subparsers: Parsers) -> None:
         "ping", help="ask for an answer", formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="example:\n  edgeseal command send --group line-1 --wait 60 ping --text hello",
     )  # fmt: skip
-    ping.add_argument("--text", default="ping")
+    ping.add_argument("--text", default="ping", help="what the device is to put on record (%(default)s)")
     activate = actions.add_parser(
         "model.activate", help="run this model package from now on",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -63,8 +66,8 @@ def add_command(subparsers: Parsers) -> None:
         "edgeseal command list --home ./ops --device pi-7",
     )
     which = listing.add_mutually_exclusive_group()
-    which.add_argument("--device")
-    which.add_argument("--group")
+    which.add_argument("--device", help="only those to this device: name, log id or kid")
+    which.add_argument("--group", help="only those to this group")
     add_command_log(branch)
 
 
@@ -97,12 +100,22 @@ def _run_send(args: argparse.Namespace) -> int:
         logged = _log_on_chain(home, gateway, answer["digest"], content.sub) if args.on_chain else None
     lines = [f"{args.action} {content.id.hex()} stands at fleet position {answer['pos']}"]
     lines += [f"  {r['log'][:16]}…  {r['state']}{' ' + r['reason'] if r['reason'] else ''}" for r in results]
+    unanswered = bool(args.wait) and not _settled(results)
+    if unanswered:
+        lines.append(f"no result of every device within {args.wait} s; later: edgeseal command list")
     fields = {"id": content.id.hex(), "digest": answer["digest"], "pos": answer["pos"], "results": results}
     if logged is not None:
         lines.append(f"logged on chain with {logged - 1} before it" if logged > 1 else "logged on chain")
         fields["logged"] = logged
     show(args, fields, lines)
-    return 2 if any(r["state"] in ("refused", "failed") for r in results) else 0
+    if any(r["state"] in ("refused", "failed") for r in results):
+        return 2
+    return 3 if unanswered else 0
+
+
+def _settled(results: list[dict[str, Any]]) -> bool:
+    """Tell whether there are devices, and each said what came of the command."""
+    return bool(results) and all(r["state"] in ("done", "failed", "refused") for r in results)
 
 
 def _await_results(gateway: GatewayClient, digest: str, sub: str, secs: int) -> list[dict[str, Any]]:
@@ -111,9 +124,7 @@ def _await_results(gateway: GatewayClient, digest: str, sub: str, secs: int) -> 
     while True:
         commands = gateway.get("/v1/commands", **where)["commands"]
         results: list[dict[str, Any]] = next((c["results"] for c in commands if c["digest"] == digest), [])
-        if results and all(r["state"] in ("done", "failed", "refused") for r in results):
-            return results
-        if time.monotonic() > deadline:
+        if _settled(results) or time.monotonic() > deadline:
             return results
         time.sleep(0.5)
 

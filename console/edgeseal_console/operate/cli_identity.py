@@ -30,7 +30,9 @@ def add_identity(subparsers: Parsers) -> None:
         "request", type=Path, help="the JSON file of edgeseal-agent init; compare its kid with the device's"
     )
     enrol.add_argument("--groups", metavar="G,…", help="groups it belongs to; default: those it asks for")
-    enrol.add_argument("--cadence", type=int, help="seconds between heartbeats; default: what it declares")
+    enrol.add_argument(
+        "--cadence", type=int, metavar="SECS", help="seconds between heartbeats; default: what it declares"
+    )
     enrol.add_argument(
         "--assurance", choices=ASSURANCE, default="softhsm",
         help="what you attest of its key (%(default)s: a software key)",
@@ -52,7 +54,7 @@ def add_identity(subparsers: Parsers) -> None:
     which.add_argument("--device", help="name, log id or kid of a device")
     which.add_argument("--kid", help="hex kid of an operator or another key")
     revoke.add_argument("--role", default="operator", choices=ROLES, help="role of --kid (%(default)s)")
-    revoke.add_argument("--reason", required=True, choices=REASONS)
+    revoke.add_argument("--reason", required=True, choices=REASONS, help="why, on chain and in the fleet log")
     revoke.add_argument(
         "--until", "--from-position", type=int, dest="until", metavar="N",
         help="fleet position from which it is void, at most the anchored size; default: that",

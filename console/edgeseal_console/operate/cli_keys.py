@@ -21,21 +21,31 @@ def add_keyset(subparsers: Parsers) -> None:
         branch, "first", _run_keyset_first, "make and sign keyset 1, for edgeseal-gateway init",
         "edgeseal keyset first --home ./ops --gateway-key gateway-key.cbor --out keyset-1.cbor",
     )  # fmt: skip
-    first.add_argument("--gateway-key", required=True, type=Path, metavar="FILE")
-    first.add_argument("--out", required=True, type=Path, metavar="FILE")
     first.add_argument(
-        "--anchor-size", type=int, default=1024, help="promise: anchored after so many statements (%(default)s)"
+        "--gateway-key", required=True, type=Path, metavar="FILE", help="from: edgeseal-gateway key --out FILE"
     )
-    first.add_argument("--anchor-secs", type=int, default=3600, help="… or so many seconds (%(default)s)")
-    first.add_argument("--cadence", type=int, default=300, help="heartbeat of devices, seconds (%(default)s)")
+    first.add_argument("--out", required=True, type=Path, metavar="FILE", help="where the signed keyset goes")
+    first.add_argument(
+        "--anchor-size", type=int, default=1024, metavar="N",
+        help="promise: anchored after so many statements (%(default)s)",
+    )
+    first.add_argument(
+        "--anchor-secs", type=int, default=3600, metavar="SECS", help="… or so many seconds (%(default)s)"
+    )
+    first.add_argument(
+        "--cadence", type=int, default=300, metavar="SECS", help="seconds between devices' heartbeats (%(default)s)"
+    )
     change = leaf(
         branch, "change", _run_keyset_change, "sign and publish the next keyset: members added or removed",
         "edgeseal keyset change --home ./ops --add operator=second-operator.cbor:enrol,command/ping",
     )  # fmt: skip
     change.add_argument(
-        "--add", action="append", default=[], metavar="ROLE=FILE[:SCOPE,…]", help="a COSE_Key file and its role"
+        "--add", action="append", default=[], metavar="ROLE=FILE[:SCOPE,…]",
+        help="a COSE_Key file and its role; repeat for more",
     )
-    change.add_argument("--remove", action="append", default=[], metavar="KID", help="hex kid of a member")
+    change.add_argument(
+        "--remove", action="append", default=[], metavar="KID", help="hex kid of a member; repeat for more"
+    )
     leaf(branch, "show", _run_keyset_show, "print the gateway's newest keyset", "edgeseal keyset show --home ./ops")
 
 
@@ -103,7 +113,9 @@ def add_provision(subparsers: Parsers) -> None:
         subparsers, "provision", _run_provision, "fetch and check the provisioning pack a device starts from",
         "edgeseal provision --home ./ops --out pack.cbor",
     )  # fmt: skip
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE")
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="FILE", help="where the pack goes; carry it to devices"
+    )
 
 
 def _run_provision(args: argparse.Namespace) -> int:

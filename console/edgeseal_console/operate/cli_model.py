@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from edgeseal_console.operate import home as homes
 from edgeseal_console.operate.cli_modelregistry import add_model_registry
@@ -19,26 +20,31 @@ def add_model(subparsers: Parsers) -> None:
         branch, "pack", _run_pack, "make a package from any .tflite file, golden vectors included",
         "edgeseal model pack model.tflite --name digits --version 1.0.0 --labels labels.txt --out ./digits", home=False,
     )  # fmt: skip
-    pack.add_argument("tflite", type=Path)
-    pack.add_argument("--name", required=True)
-    pack.add_argument("--version", required=True)
+    pack.add_argument("tflite", type=Path, help="the model, any .tflite file")
+    pack.add_argument("--name", required=True, help="what records and people call it")
+    pack.add_argument("--version", required=True, help="its version, for people: the digest is what counts")
     pack.add_argument("--preprocess", type=Path, metavar="FILE", help="how PNG and JPEG become the input tensor (YAML)")
     pack.add_argument("--labels", type=Path, metavar="FILE", help="one label a line")
     pack.add_argument("--sample", type=Path, nargs="+", action="append", default=[], metavar="FILE",
                       help="inputs for a golden vector, one file for each input; seeded noise without it")  # fmt: skip
-    pack.add_argument("--out", required=True, type=Path, metavar="DIR")
+    pack.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="the package: a folder that is not there yet"
+    )
     inspect = leaf(
         branch, "inspect", _run_inspect, "what is in a package or a .tflite file",
         "edgeseal model inspect ./digits --check",
-        home=False, as_json=False,
+        home=False,
     )  # fmt: skip
-    inspect.add_argument("path", type=Path)
-    inspect.add_argument("--check", action="store_true", help="run the golden vectors; only for models you trust")
+    inspect.add_argument("path", type=Path, help="a package folder, or a .tflite file")
+    inspect.add_argument(
+        "--check", action="store_true",
+        help="run the golden vectors, exit code 2 where one fails; only for models you trust",
+    )  # fmt: skip
     publish = leaf(
         branch, "publish", _run_publish, "hand a package to the gateway, for devices to fetch by digest",
         "edgeseal model publish --home ./ops ./digits",
     )  # fmt: skip
-    publish.add_argument("folder", type=Path)
+    publish.add_argument("folder", type=Path, help="the package that model pack made")
     add_model_registry(branch)
 
 
@@ -56,8 +62,11 @@ def _run_pack(args: argparse.Namespace) -> int:
 def _run_inspect(args: argparse.Namespace) -> int:
     from edgeseal_console.operate import modelview
 
-    print(modelview.inspect(args.path, check=args.check))
-    return 0
+    rows = modelview.describe(args.path, check=args.check)
+    fields: dict[str, Any] = {name.replace(" ", "_"): text for name, text in rows}
+    fields |= {name: [text.strip() for other, text in rows if other == name] for name in modelview.REPEATED}
+    show(args, fields, [f"{name:<13} {text}" for name, text in rows])
+    return 2 if any(name == modelview.GOLDEN_CHECK and text.startswith("failed") for name, text in rows) else 0
 
 
 def _run_publish(args: argparse.Namespace) -> int:

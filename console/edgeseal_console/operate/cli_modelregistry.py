@@ -95,7 +95,7 @@ def add_model_registry(branch: Parsers) -> None:
 
 
 def _version(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--line", required=True, metavar="NAME")
+    parser.add_argument("--line", required=True, metavar="NAME", help="the line it is a version of")
     parser.add_argument("--version", required=True, type=int, metavar="N", help="its number in the line, from 1")
 
 

@@ -30,7 +30,7 @@ def add_registry(branch: Parsers) -> None:
         branch, "register", _run_register, "register a key on chain (devices: identity enrol does this too)",
         "edgeseal identity register --home ./ops --role gateway --key gateway-key.cbor --proof gateway-proof.json",
     )  # fmt: skip
-    register.add_argument("--role", required=True, choices=ROLES)
+    register.add_argument("--role", required=True, choices=ROLES, help="what the key may do")
     _which_key(register)
     register.add_argument("--proof", type=Path, metavar="FILE", help="its holder's answer to identity challenge")
     register.add_argument("--evidence", metavar="DIGEST", help="digest of what was shown for it; default: none")
@@ -66,7 +66,7 @@ def _add_challenge(branch: Parsers) -> None:
     _position(challenge, "with --role: first position at which it counts; default: the anchored size")
     challenge.add_argument("--evidence", metavar="DIGEST", help="digest of what was shown for it; default: none")
     challenge.add_argument("--hours", type=int, default=24, help="how long the answer is taken (%(default)s)")
-    challenge.add_argument("--out", required=True, type=Path, metavar="FILE")
+    challenge.add_argument("--out", required=True, type=Path, metavar="FILE", help="where the challenge goes")
 
 
 def acting(branch: Parsers, name: str, run: Any, text: str, example: str) -> argparse.ArgumentParser:

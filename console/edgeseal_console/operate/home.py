@@ -94,6 +94,8 @@ def create(folder: Path, *, module: str, gateway_url: str, account_key: Path | N
         raise UsageError("home_exists", f"{folder} is not empty", "choose a new folder, or remove an unfinished one")
     from edgeseal.adapters.evm import Account
 
+    if account_key is not None:
+        Account.from_file(account_key)  # a file that is no key is refused before any key is made
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     for name, token in (("root", "tenant-root"), ("operator", "operator")):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Final
 
 from edgeseal.adapters.packagedir import read_package
 from edgeseal.adapters.tflite import TfliteRunner, check_golden
@@ -13,20 +14,30 @@ from edgeseal.manifest import MODEL_LIMITS, Preprocess, TensorSpec
 from edgeseal.model import ModelPackage, parse_package
 from edgeseal_console.operate.inputfile import read_file
 
+GOLDEN_CHECK: Final = "golden check"
+REPEATED: Final = ("input", "output", "file")
+
 
 def inspect(path: Path, *, check: bool = False) -> str:
-    """Return a readable description of the package folder or ``.tflite`` file at ``path``, many lines.
+    """Return :func:`describe`'s rows as text, many lines. Raises as it does."""
+    return "\n".join(f"{name:<13} {text}" for name, text in describe(path, check=check))
+
+
+def describe(path: Path, *, check: bool = False) -> list[tuple[str, str]]:
+    """Return a readable description of the package folder or ``.tflite`` file at ``path``: rows of a name and a text.
+    The names in ``REPEATED`` may come more than once.
 
     With ``check`` the golden vectors are run in this process; do that only with models you trust. A bare ``.tflite`` is
-    always loaded. Raises FormatError or Unavailable; a golden vector that fails is part of the description.
+    always loaded. Raises FormatError or Unavailable; a golden vector that fails is part of the description: its row
+    ``golden check`` begins with ``failed``.
     """
     if path.is_file():
         return _describe_model(read_file(path, MODEL_LIMITS.file))
     package = parse_package(read_package(path))
-    lines = _describe_package(package)
+    rows = _describe_package(package)
     if check:
-        lines.append(f"golden check  {_golden_verdict(package)}")
-    return "\n".join(lines)
+        rows.append((GOLDEN_CHECK, _golden_verdict(package)))
+    return rows
 
 
 def _golden_verdict(package: ModelPackage) -> str:
@@ -38,37 +49,38 @@ def _golden_verdict(package: ModelPackage) -> str:
     return f"passed on {runner.info.family} {runner.info.version}, delegate {runner.info.delegate}, {runner.info.arch}"
 
 
-def _describe_model(model: bytes) -> str:
+def _describe_model(model: bytes) -> list[tuple[str, str]]:
     runner = TfliteRunner(model)
-    return "\n".join(
-        [
-            f"model file    SHA-256 {sha256(model).hexdigest()}, {len(model):,} bytes",
-            f"arithmetic    {runner.arithmetic}",
-            *(f"input         {_tensor(spec)}" for spec in runner.inputs),
-            *(f"output        {_tensor(spec)}" for spec in runner.outputs),
-            f"loaded by     {runner.info.family} {runner.info.version}, delegate {runner.info.delegate}",
-        ]
-    )
+    return [
+        ("model file", f"SHA-256 {sha256(model).hexdigest()}, {len(model):,} bytes"),
+        ("arithmetic", runner.arithmetic),
+        *(("input", _tensor(spec)) for spec in runner.inputs),
+        *(("output", _tensor(spec)) for spec in runner.outputs),
+        ("loaded by", f"{runner.info.family} {runner.info.version}, delegate {runner.info.delegate}"),
+    ]
 
 
-def _describe_package(package: ModelPackage) -> list[str]:
+def _describe_package(package: ModelPackage) -> list[tuple[str, str]]:
     said = package.manifest
     golden = said.runtime
     how, allowed = said.preprocess, said.tolerance
+    made_by = (
+        f"{golden.family} {golden.version}, delegate {golden.delegate}, resolver {golden.resolver}, "
+        f"{golden.threads} threads, {golden.arch}"
+    )
     return [
-        f"package       {said.name} {said.version}",
-        f"digest        {package.digest.hex()}",
-        f"model file    {said.model}, SHA-256 {package.model_digest.hex()}, {len(package.model):,} bytes",
-        f"arithmetic    {said.arithmetic}",
-        *(f"input         {_tensor(spec)}" for spec in said.inputs),
-        *(f"output        {_tensor(spec)}" for spec in said.outputs),
-        f"images        {_describe_preprocess(how) if how else 'no: .npy of the exact shape and type'}",
-        f"labels        {len(package.labels) or 'none'}; shown in records: {', '.join(said.public) or 'nothing'}",
-        f"golden        {len(package.golden)} vectors by {golden.family} {golden.version}, delegate {golden.delegate}, "
-        f"resolver {golden.resolver}, {golden.threads} threads, {golden.arch}",
-        f"tolerance     {allowed.steps} steps, {allowed.absolute} absolute, {allowed.relative} relative",
+        ("package", f"{said.name} {said.version}"),
+        ("digest", package.digest.hex()),
+        ("model file", f"{said.model}, SHA-256 {package.model_digest.hex()}, {len(package.model):,} bytes"),
+        ("arithmetic", said.arithmetic),
+        *(("input", _tensor(spec)) for spec in said.inputs),
+        *(("output", _tensor(spec)) for spec in said.outputs),
+        ("images", _describe_preprocess(how) if how else "no: .npy of the exact shape and type"),
+        ("labels", f"{len(package.labels) or 'none'}; shown in records: {', '.join(said.public) or 'nothing'}"),
+        ("golden", f"{len(package.golden)} vectors by {made_by}"),
+        ("tolerance", f"{allowed.steps} steps, {allowed.absolute} absolute, {allowed.relative} relative"),
         *(
-            f"file          {len(data):>12,} bytes  {sha256(data).hexdigest()}  {path}"
+            ("file", f"{len(data):>12,} bytes  {sha256(data).hexdigest()}  {path}")
             for path, data in package.files.items()
         ),
     ]

@@ -30,8 +30,9 @@ def leaf(
     )  # fmt: skip
     if home:
         parser.add_argument(
-            "--home", type=Path, default=DEFAULT_HOME.expanduser(), help="operator's folder (%(default)s)"
-        )
+            "--home", type=Path, default=DEFAULT_HOME.expanduser(), metavar="DIR",
+            help="operator's folder (%(default)s)",
+        )  # fmt: skip
     if as_json:
         parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(func=func)
