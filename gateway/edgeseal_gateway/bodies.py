@@ -9,7 +9,7 @@ import sqlite3
 from typing import Any
 
 from edgeseal import record
-from edgeseal.errors import EvidenceError
+from edgeseal.errors import EvidenceError, TrustError
 from edgeseal_gateway import segmentcheck
 from edgeseal_gateway.store import devicelog
 from edgeseal_gateway.store.devices import Device
@@ -35,10 +35,13 @@ def _cover(connection: sqlite3.Connection, device: Device, kind: bytes, body: by
     devicelog.add_covered(connection, device.id, fields["form"], fields["ranges"])
 
 
-def fill(connection: sqlite3.Connection, device: Device, start: int, items: list[list[Any]]) -> list[EvidenceError]:
+def fill(
+    connection: sqlite3.Connection, device: Device, start: int, items: list[list[Any]], quota: int
+) -> list[EvidenceError]:
     """Put more complete items in the place of stripped ones; return what was wrong with items that could have been.
 
-    An item whose leaf is not the stored one is passed by: it says nothing about this log.
+    An item whose leaf is not the stored one is passed by: it says nothing about this log. What is put there counts for
+    the device's quota, in bytes, as if it had been sent at first.
     """
     wrong: list[EvidenceError] = []
     missing = devicelog.stripped(connection, device.id, start, start + len(items))
@@ -52,7 +55,12 @@ def fill(connection: sqlite3.Connection, device: Device, start: int, items: list
         except EvidenceError as error:
             wrong.append(error)
             continue
+        size = sum(len(part) for part in item[1:])
+        if device.bytes + size > quota:
+            wrong.append(TrustError("quota", f"the log has {device.bytes} bytes here, the quota is {quota}"))
+            break
         devicelog.put_patch(connection, device.id, seq, item)
+        device.bytes += size
         for _, kind, body in noted.watched:
             if kind != b"closed":
                 _cover(connection, device, kind, body)

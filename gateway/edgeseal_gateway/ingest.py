@@ -206,7 +206,7 @@ class Ingest:
         self._answers[device.log, "again"] = Again(device.log)
 
     def _fill(self, connection: sqlite3.Connection, device: Device, start: int, items: list[list[Any]]) -> None:
-        for error in bodies.fill(connection, device, start, items):
+        for error in bodies.fill(connection, device, start, items, self._quota):
             self._refuse(device.log, error.code, error.message, device.size)
 
     def _release(self, connection: sqlite3.Connection, known: _Known) -> None:

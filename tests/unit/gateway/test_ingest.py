@@ -306,6 +306,23 @@ def test_no_receipt_while_a_body_is_missing_without_a_word(founded: Founded) -> 
     assert items == [0] * device.size
 
 
+def test_what_fills_gaps_later_counts_for_the_quota(founded: Founded) -> None:
+    device = founded.device()
+    founded.take(device, segment_of(device, 0))
+    grown(founded, device)
+    founded.take(device, stripped(device, 2, *range(2, device.size)))
+    taken = founded.known(device).bytes
+    room = sum(len(made.body) for made in device.records[:4])
+    founded.ingest = Ingest(founded.database, founded.now_ms, taken + room)
+    answers = founded.take(device, segment_of(device, 2, device.last[0]))
+    assert "quota" in founded.refused(device) and codes(answers) != []
+    assert not is_sequenced(founded, device.heads[-1])
+    founded.ingest = Ingest(founded.database, founded.now_ms, 2 * taken + len(segment_of(device, 0, device.last[0])))
+    assert codes(founded.take(device, segment_of(device, 2, device.last[0]))) == []
+    assert is_sequenced(founded, device.heads[-1])
+    assert founded.known(device).bytes > taken
+
+
 @pytest.mark.parametrize(("form", "named", "good"), [(1, 1, True), (1, 2, True), (2, 2, True), (2, 1, False)])
 def test_a_thinned_record_accounts_for_bodies(founded: Founded, form: int, named: int, good: bool) -> None:
     device = founded.device()
