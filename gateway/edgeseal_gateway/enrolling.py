@@ -21,6 +21,7 @@ TOKEN_SIZE: Final = 32
 MAX_LETTER: Final = 2 * limits.MAX_ENROLMENT
 """Bytes of what an operator asks, or a device answers."""
 MAX_CLAIMS: Final = 10_000
+"""Claims that nobody has used."""
 MAX_SECONDS: Final = 366 * 86_400
 OFFERED, ASKED, ANSWERED, ENROLLED = "offered", "asked", "answered", "enrolled"
 
@@ -34,10 +35,11 @@ def new_claim(
     """
     if not 0 < seconds <= MAX_SECONDS:
         raise UsageError("claim_seconds", f"a claim lasts 1 to {MAX_SECONDS} seconds")
-    if len(store.claims(connection)) >= MAX_CLAIMS:
+    if store.open_claims(connection) >= MAX_CLAIMS:
         store.forget_expired(connection, now_ms)
-    if len(store.claims(connection)) >= MAX_CLAIMS:
-        raise UsageError("too_many_claims", f"{MAX_CLAIMS} claims are kept")
+    if store.open_claims(connection) >= MAX_CLAIMS:
+        text = f"{MAX_CLAIMS} claims are kept that nobody has used"
+        raise UsageError("too_many_claims", text, "wait until some have ended")
     store.add_claim(connection, attestation.claim_digest(token), groups, now_ms + 1_000 * seconds)
 
 

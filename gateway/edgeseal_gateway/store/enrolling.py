@@ -79,6 +79,11 @@ def claims(connection: sqlite3.Connection) -> list[Claim]:
     return [_claim(row) for row in connection.execute("SELECT * FROM claim ORDER BY expires DESC, digest")]
 
 
+def open_claims(connection: sqlite3.Connection) -> int:
+    """Return how many claims are not used: those that were stand for a device each."""
+    return int(connection.execute("SELECT count(*) FROM claim WHERE state <> 'used'").fetchone()[0])
+
+
 def set_claim(connection: sqlite3.Connection, digest: bytes, state: str, offer: bytes | None = None) -> bool:
     """Use up or revoke a claim that is new; say whether it was."""
     changed = connection.execute(

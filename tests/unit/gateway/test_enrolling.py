@@ -75,6 +75,14 @@ def test_a_claim_ends(box: Founded, seconds: int, code: str) -> None:
         enrolling.new_claim(connection, bytes(32), (), NOW, seconds)
 
 
+def test_claims_that_were_used_take_no_room_from_new_ones(box: Founded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(enrolling, "MAX_CLAIMS", 1)
+    leave(box, offer_of(device_of(box), SoftTpm("one")))
+    with box.database.write() as connection:
+        enrolling.new_claim(connection, token("another claim"), (), NOW, DAY)
+        assert sorted(one.state for one in store.claims(connection)) == [store.NEW, store.USED]
+
+
 def test_claims_that_ended_make_room_for_new_ones(box: Founded, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(enrolling, "MAX_CLAIMS", 1)
     with box.database.write() as connection:
