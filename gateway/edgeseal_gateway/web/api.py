@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from edgeseal import limits
-from edgeseal.errors import EvidenceError, TrustError, Unavailable, UsageError
+from edgeseal.errors import EdgesealError, EvidenceError, TrustError, Unavailable, UsageError
 from edgeseal.model import MODEL_LIMITS, decode_package, parse_package
 from edgeseal.pack import Pack
 from edgeseal_gateway import enforcement, export, intake
@@ -30,17 +32,21 @@ from edgeseal_gateway.web.request import (
     Call,
     answered,
     cbor_answer,
+    failed,
     guarded,
     number,
     paging,
+    position,
     read_body,
     read_hex,
     subject,
 )
+from edgeseal_gateway.web.turns import Turns
 
 MAX_WAIT_S: Final = 30.0
 MAX_PACKAGE: Final = MODEL_LIMITS.total + (1 << 20)
 _POLL_S: Final = 0.05
+_SLOWEST_POLL_S: Final = 0.5
 
 
 class Api:
@@ -54,11 +60,10 @@ class Api:
         """Return every route."""
         gets: dict[str, Call] = {
             "/": self.page, "/v1/health": self.health, "/v1/status": self.status, "/v1/network": self.network,
-            "/v1/pack": self.pack, "/v1/keysets": self.keysets, "/v1/statements/{digest}": self.statement,
-            "/v1/audience": self.audience, "/v1/commands": self.commands, "/v1/devices": self.devices,
-            "/v1/devices/{log}": self.device, "/v1/devices/{log}/history": self.history,
-            "/v1/devices/{log}/records/{seq:int}/proof": self.proof, "/v1/revoked": self.revoked,
-            "/v1/packages": self.packages, "/v1/packages/{digest}": self.package,
+            "/v1/pack": self.pack, "/v1/keysets": self.keysets, "/v1/audience": self.audience,
+            "/v1/commands": self.commands, "/v1/devices": self.devices, "/v1/devices/{log}": self.device,
+            "/v1/devices/{log}/history": self.history, "/v1/devices/{log}/records/{seq}/proof": self.proof,
+            "/v1/revoked": self.revoked, "/v1/packages": self.packages, "/v1/packages/{digest}": self.package,
         }  # fmt: skip
         return [
             *(Route(path, guarded(call), methods=["GET"]) for path, call in gets.items()),
@@ -67,6 +72,7 @@ class Api:
             *Operations(self._parts).routes(),
             *Metrics(self._parts).routes(),
             Route("/v1/statements", self.post_statement, methods=["POST"]),
+            Route("/v1/statements/{digest}", self.statement, methods=["GET"]),
             Route("/v1/packages/{digest}", self.put_package, methods=["PUT"]),
         ]
 
@@ -150,19 +156,30 @@ class Api:
         found = {"digest": accepted.digest.hex(), "typ": accepted.typ, "state": accepted.state, "pos": accepted.pos}
         return JSONResponse(found, 202)
 
-    def statement(self, request: Request) -> Response:
-        """Where a statement stands; with ``wait``, once it is signed (and anchored)."""
-        digest = read_hex(request.path_params["digest"], "digest")
-        deadline = time.monotonic() + min(float(number(request, "wait", 0, 3_600)), MAX_WAIT_S)
-        anchored = request.query_params.get("anchored") == "1"
-        while True:
-            with self._parts.database.read() as connection:
-                found = answers.statement(connection, self._parts.profile, digest)
-            if found is None:
-                raise UsageError("statement_unknown", "no such statement was handed in")
-            if found["anchor" if anchored else "receipt"] is not None or time.monotonic() >= deadline:
-                return JSONResponse(found)
-            time.sleep(_POLL_S)
+    async def statement(self, request: Request) -> Response:
+        """Where a statement stands; with ``wait``, once it is signed (and anchored).
+
+        One who waits takes no worker thread: many may wait at once.
+        """
+        try:
+            digest = read_hex(request.path_params["digest"], "digest")
+            deadline = time.monotonic() + min(float(number(request, "wait", 0, 3_600)), MAX_WAIT_S)
+            wanted, pause_s = "anchor" if request.query_params.get("anchored") == "1" else "receipt", _POLL_S
+            while True:
+                found = await run_in_threadpool(self._statement, digest)
+                if found[wanted] is not None or time.monotonic() >= deadline:
+                    return JSONResponse(found)
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _SLOWEST_POLL_S)
+        except EdgesealError as error:
+            return failed(error)
+
+    def _statement(self, digest: bytes) -> dict[str, Any]:
+        with self._parts.database.read() as connection:
+            found = answers.statement(connection, self._parts.profile, digest)
+        if found is None:
+            raise UsageError("statement_unknown", "no such statement was handed in")
+        return found
 
     def audience(self, request: Request) -> Response:
         """What a new command to an audience needs to name."""
@@ -205,7 +222,7 @@ class Api:
 
     def proof(self, request: Request) -> Response:
         """What leads from one record to the chain."""
-        seq = min(int(request.path_params["seq"]), 1 << 62)
+        seq = position(request, "seq")
         with self._parts.database.read() as connection:
             one = device_of(connection, request)
             return JSONResponse(export.proof(connection, self._parts.profile, one, seq))
@@ -241,7 +258,7 @@ class Api:
     def package(self, request: Request) -> Response:
         """A package's archive."""
         digest = read_hex(request.path_params["digest"], "digest")
-        return cbor_answer(upload.load(self._parts.packages, digest))
+        return FileResponse(upload.find(self._parts.packages, digest), media_type="application/cbor")
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
@@ -254,8 +271,8 @@ async def _missing(request: Request, error: Exception) -> Response:
 
 
 def make_app(parts: Parts) -> ASGIApp:
-    """Return the application: routes behind the door. Nothing listens yet."""
+    """Return the application: routes in turns, behind the door. Nothing listens yet."""
     handlers: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
         Exception: _unexpected, 404: _missing, 405: _missing,
     }  # fmt: skip
-    return Door(Starlette(routes=Api(parts).routes(), exception_handlers=handlers), parts.tokens)
+    return Door(Turns(Starlette(routes=Api(parts).routes(), exception_handlers=handlers)), parts.tokens)

@@ -13,6 +13,7 @@ class Door:
     """Lets in who may come: with tokens, those who have one; on loopback, requests that name a loopback host.
 
     ``/v1/enrol`` is for devices that nobody knows yet: with tokens it is open to all, and asks for a claim itself.
+    What a browser sends for a page changes nothing here: browsers name its origin, and no client of ours does.
     """
 
     def __init__(self, app: ASGIApp, tokens: frozenset[str]) -> None:
@@ -21,7 +22,9 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 401."""
-        if scope["type"] != "http" or self._may(scope["path"], dict(scope["headers"])):
+        headers = dict(scope["headers"])
+        is_pages = scope["method"] not in ("GET", "HEAD") and b"origin" in headers
+        if not is_pages and self._may(scope["path"], headers):
             await self._app(scope, receive, send)
             return
         body = {"code": "unauthorized", "message": "this request may not come in", "remedy": "send a bearer token"}

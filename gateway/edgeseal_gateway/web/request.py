@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -14,6 +15,9 @@ from edgeseal.errors import EdgesealError, InvariantBroken, Unavailable, UsageEr
 from edgeseal_gateway import export
 
 Call = Callable[[Request], Response]
+BODY_S: Final = 30.0
+"""How long a request's body may take to come, and a second more for each SLOWEST bytes of its limit."""
+SLOWEST: Final = 100_000
 _NOT_FOUND: Final = frozenset(
     {"device_unknown", "statement_unknown", "package_unknown", "not_sequenced", "no_head", "offer_unknown"}
 )
@@ -42,11 +46,18 @@ def read_hex(text: str, what: str) -> bytes:
     return found
 
 
+def position(request: Request, name: str) -> int:
+    """Return a number of the path, as :func:`number` does one of the query. Raises UsageError ``query``."""
+    return _number(request.path_params[name], name, 1 << 62)
+
+
 def number(request: Request, name: str, default: int, most: int) -> int:
     """Return a number of the query, ``default`` where it is missing, at most ``most``. Raises UsageError ``query``."""
     text = request.query_params.get(name)
-    if text is None:
-        return default
+    return default if text is None else _number(text, name, most)
+
+
+def _number(text: str, name: str, most: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 20):
         raise UsageError("query", f"{name} is a number")
     return min(int(text), most)
@@ -85,6 +96,8 @@ def failed(error: EdgesealError) -> Response:
         return JSONResponse(body, 409)
     if error.code == "body_too_large":
         return JSONResponse(body, 413)
+    if error.code == "body_too_slow":
+        return JSONResponse(body, 408)
     return JSONResponse(body, 503 if isinstance(error, Unavailable | InvariantBroken) else 400)
 
 
@@ -111,10 +124,14 @@ def guarded(call: Call) -> Call:
 
 
 async def read_body(request: Request, most: int) -> bytes | Response:
-    """Return the request's body, or the answer that it is too large: read no further than the limit."""
+    """Return the request's body, or the answer that it is too large or too slow: read no further than the limits."""
     found = bytearray()
-    async for piece in request.stream():
-        found += piece
-        if len(found) > most:
-            return failed(UsageError("body_too_large", f"the limit is {most} bytes"))
+    try:
+        async with asyncio.timeout(BODY_S + most / SLOWEST):
+            async for piece in request.stream():
+                found += piece
+                if len(found) > most:
+                    return failed(UsageError("body_too_large", f"the limit is {most} bytes"))
+    except TimeoutError:
+        return failed(UsageError("body_too_slow", "the body did not come in time"))
     return bytes(found)

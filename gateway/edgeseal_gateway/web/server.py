@@ -14,6 +14,7 @@ from edgeseal.errors import UsageError
 from edgeseal_gateway.config import ApiConfig
 from edgeseal_gateway.web.api import make_app
 from edgeseal_gateway.web.parts import Parts
+from edgeseal_gateway.web.punctual import Punctual
 
 
 class Server:
@@ -36,6 +37,8 @@ class Server:
         self.url = f"{'http' if api.tls is None else 'https'}://{shown}:{port}"
         config = uvicorn.Config(
             make_app(parts),
+            http=Punctual,
+            ws="none",
             log_config=None,
             access_log=False,
             lifespan="off",

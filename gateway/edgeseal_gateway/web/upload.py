@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +14,10 @@ from edgeseal.errors import Unavailable, UsageError
 from edgeseal_gateway.store.database import sync_directory
 
 MAX_PACKAGES: Final = 1_000
+PARTIAL: Final = "upload.partial"
+"""One name for every archive on its way: what a crash leaves is written over by the next."""
 _KEYS: Final = {"statement", "salt", "args"}
+_one_writer = threading.Lock()
 
 
 def statement(body: bytes) -> tuple[bytes, bytes, bytes]:
@@ -33,35 +38,38 @@ def statement(body: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def keep(folder: Path, digest: bytes, data: bytes) -> None:
-    """Write a package's archive so that it is there whole or not at all. Raises UsageError ``too_many_packages``,
-    Unavailable.
+    """Write a package's archive so that it is there whole or not at all; thread-safe. Raises UsageError
+    ``too_many_packages``, Unavailable.
     """
     path = _path(folder, digest)
-    if path.exists():
-        return
-    try:
-        if sum(1 for _ in folder.iterdir()) >= MAX_PACKAGES:
-            raise UsageError("too_many_packages", f"{MAX_PACKAGES} packages are kept", "remove old ones")
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        sync_directory(folder)
-    except OSError as error:
-        raise Unavailable("store_unavailable", f"cannot write {path}: {error}", "free disk space") from error
+    with _one_writer:
+        if path.exists():
+            return
+        try:
+            if sum(1 for _ in folder.glob("*.cbor")) >= MAX_PACKAGES:
+                raise UsageError("too_many_packages", f"{MAX_PACKAGES} packages are kept", "remove old ones")
+            _write(folder / PARTIAL, data)
+            (folder / PARTIAL).replace(path)
+            sync_directory(folder)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                (folder / PARTIAL).unlink()  # what does not fit leaves its room to others
+            raise Unavailable("store_unavailable", f"cannot write {path}: {error}", "free disk space") from error
 
 
-def load(folder: Path, digest: bytes) -> bytes:
-    """Return a package's archive. Raises UsageError ``package_unknown``, Unavailable."""
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def find(folder: Path, digest: bytes) -> Path:
+    """Return where a package's archive is. Raises UsageError ``package_unknown``."""
     path = _path(folder, digest)
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise UsageError("package_unknown", f"no package {digest.hex()} here") from None
-    except OSError as error:
-        raise Unavailable("store_unavailable", f"cannot read {path}: {error}") from error
+    if not path.is_file():
+        raise UsageError("package_unknown", f"no package {digest.hex()} here")
+    return path
 
 
 def _path(folder: Path, digest: bytes) -> Path:
