@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from edgeseal import merkle
-from edgeseal.adapters.evm import BoundContract
+from edgeseal.adapters.evm import BoundContract, EvmClient, FoundLog, Rejected
 from edgeseal.bundle import AnchorEvidence
 from edgeseal.evmproof import build_receipt_proof
 from edgeseal.head import Anchored, Seen, SignedFleetHead
@@ -134,3 +136,26 @@ def test_a_key_nobody_registered_is_not_answered(real: Real) -> None:
     device = real.world.device("cam-1")
     real.work(device)
     assert real.verdict("key_valid").questions["key_valid"].reason == "not_registered"
+
+
+class Pruned(EvmClient):
+    """A node that gives no proofs and has the logs of its newest block only."""
+
+    def proof(self, address: bytes, slots: Sequence[bytes], block: Any) -> list[bytes]:
+        raise Rejected(-32601, "the method eth_getProof does not exist", b"")
+
+    def logs(self, addresses: Sequence[bytes], topics: Sequence[bytes | None], first: int, last: int) -> list[FoundLog]:
+        return super().logs(addresses, topics, first, last) if last == self.block_number() else []
+
+
+def test_a_reinstated_key_read_by_calls_from_a_node_that_pruned_its_logs(real: Real) -> None:
+    device = real.device()
+    real.work(device)
+    registry, log, kid = real.network.registry, real.world.log, device.key.kid
+    for function, position in (("suspendKey", real.world.size), ("reinstateKey", real.world.size)):
+        data = registry.contract.encode(function, log, kid, position)
+        real.network.operator.send(registry.address, data)
+    trust, blocks = real.trust(), [anchor.block for anchor in real.world.anchors]
+    view = read_chain(trust, real.network.profile.endpoints, Asked([kid], blocks), Pruned)
+    found = verify(real.world.bundle(), trust, view, ("key_valid",)).questions["key_valid"]
+    assert (found.answer, found.ground) == ("ok", "ATTESTED"), found.detail

@@ -7,17 +7,22 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from eth_abi.abi import encode
 
 from edgeseal.adapters.evm import Contract, Rejected
 from edgeseal.bundle import Bundle
 from edgeseal.container import MemorySource
 from edgeseal.errors import Unavailable
+from edgeseal.evmproof.receipt import Log
 from edgeseal.trust import ChainTrust, Trust
 from edgeseal.verify import verify
+from edgeseal.verify.chain import ChainView, RegistryKey
 from edgeseal_console.investigate.chaincheck import read_chain
-from edgeseal_console.investigate.chainread import Asked, intervals
+from edgeseal_console.investigate.chainread import Asked
+from edgeseal_console.investigate.keyread import in_force, intervals
 from edgeseal_console.investigate.verify import keys_to_ask
 from tests.chainstate import OPEN, REVOKED
+from tests.eventchain import Event
 from tests.tamper.by_chain import told as on_chain
 from tests.tamper.by_chain import trust_of
 from tests.world import CHAIN, CODE, CONTRACT, MODEL, REGISTRY, Device, World, simple
@@ -35,6 +40,11 @@ class Header:
 
 
 @dataclass
+class Told:
+    log: Log
+
+
+@dataclass
 class Node:
     """A node over one world's chain, that can be told to lie."""
 
@@ -49,6 +59,10 @@ class Node:
     finalized: int | None = None
     down: bool = False
     registered: bool = True
+    held: tuple[tuple[int, int], ...] = ((3, OPEN),)
+    """The intervals of the device's key in the registry's state, in the order they were made."""
+    events: dict[int, Event] = field(default_factory=dict)
+    """The events about it that the node still has, by block."""
 
     def __post_init__(self) -> None:
         if not self.blocks:
@@ -75,11 +89,18 @@ class Node:
         assert to == REGISTRY
         if not self.registered or self.device.key.kid not in data:
             raise Rejected(3, "execution reverted", b"")
-        words = (0, 1, 0, 3, 2**64 - 1)  # a device, active, no block with events, from 3, open
-        return b"".join(word.to_bytes(32, "big") for word in words)
+        if data.startswith(KEYS.encode("earlierIntervals", bytes(32), bytes(32))[:4]):
+            return encode(["uint64[]", "uint64[]"], list(zip(*self.held[:-1], strict=True)) or [[], []])
+        status = 1 if self.held[-1][1] == OPEN else 2  # a device, active or suspended
+        return encode(["uint64"] * 5, [0, status, max(self.events, default=0), *self.held[-1]])
 
     def logs(self, addresses: Any, topics: Any, first: int, last: int) -> list[Any]:
-        return []
+        kid = self.device.key.kid
+        assert (addresses, topics[2], first) == ([REGISTRY], kid, last)
+        found = self.events.get(first)
+        if found is None:
+            return []
+        return [Told(Event(found.contract, found.name, found.values | {"kid": kid}).log(REGISTRY))]
 
     def proof(self, address: bytes, slots: Any, block: Any) -> list[bytes]:
         raise Rejected(-32601, "the method eth_getProof does not exist", b"")
@@ -229,6 +250,58 @@ def test_intervals_of_a_key_follow_its_events() -> None:
     ]
     assert [(i.start, i.until, i.ended_at) for i in intervals(events)] == [(3, 8, 12), (12, 12, 20)]
     assert [(i.start, i.until, i.ended_at) for i in intervals(events[:3])] == [(3, 10, 12), (12, None, None)]
+
+
+def happened(name: str, previous: int, **values: int) -> Event:
+    return Event("IdentityRegistry", name, {**values, "prevBlock": previous})
+
+
+def read_key(node: Node) -> RegistryKey | None:
+    view: ChainView = asked([node], told(node.world, endpoints=(A,)))
+    assert view.state is not None
+    return view.state.keys.get(node.device.key.kid)
+
+
+def test_a_key_that_was_reinstated_keeps_its_earlier_interval_on_a_node_that_pruned_its_logs() -> None:
+    node = Node(A, *simple())
+    end = node.world.size  # every head stands below
+    node.held = ((3, end), (end, OPEN))
+    node.events = {9: happened("KeyReinstated", 7, **{"from": end, "anchored": end})}  # that of block 7 is pruned
+    trust = told(node.world, endpoints=(A,))
+    assert answers([node], trust, "key_valid") == {"key_valid": ("ok", "PROVED")}
+    node.events = {9: happened("KeySuspended", 7, until=end, anchored=end)}
+    node.held = ((3, end),)
+    assert answers([node], trust, "key_valid") == {"key_valid": ("ok", "PROVED")}
+
+
+def test_a_later_lower_end_cuts_earlier_intervals_without_any_event() -> None:
+    node = Node(A, *simple(), held=((3, 10), (12, 8)))
+    found = read_key(node)
+    assert found is not None and [(i.start, i.until, i.ended_at) for i in found.intervals] == [
+        (3, 8, None),
+        (12, 12, None),
+    ]
+    assert [(i.start, i.until) for i in in_force([(0, 5), (6, None)])] == [(0, 5), (6, None)]
+
+
+def test_events_say_when_an_end_was_registered_where_they_add_up_to_the_state() -> None:
+    node = Node(A, *simple(), held=((3, 10), (12, 8)))
+    node.events = {
+        1: happened("KeyRegistered", 0, **{"from": 3}),
+        2: happened("KeySuspended", 1, until=10, anchored=12),
+        3: happened("KeyReinstated", 2, **{"from": 12}),
+        4: happened("KeyRevoked", 3, until=8, anchored=20),
+    }
+    found = read_key(node)
+    assert found is not None and [i.ended_at for i in found.intervals] == [12, 20]
+    del node.events[1]
+    assert (found := read_key(node)) is not None and [i.ended_at for i in found.intervals] == [None, None]
+
+
+def test_more_intervals_than_the_contract_keeps_are_not_believed() -> None:
+    node = Node(A, *simple(), held=((0, 1),) * 17 + ((3, OPEN),))
+    view = asked([node], told(node.world, endpoints=(A,)))
+    assert view.state is None and view.problems[0][0] == "rpc_answer"
 
 
 def proving(revoked: bool = False, **options: Any) -> tuple[Proving, Trust]:

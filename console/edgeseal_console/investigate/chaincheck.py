@@ -19,7 +19,8 @@ from edgeseal.adapters.evm import EvmClient
 from edgeseal.errors import EdgesealError, Unavailable
 from edgeseal.trust import OPERATOR, ChainTrust, Trust
 from edgeseal.verify.chain import ChainView
-from edgeseal_console.investigate.chainread import Asked, Endpoint, open_state, read_proofs, read_state
+from edgeseal_console.investigate.chainread import Asked, open_state, read_proofs, read_state
+from edgeseal_console.investigate.endpoint import Endpoint
 
 
 def read_chain(
