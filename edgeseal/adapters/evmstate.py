@@ -35,13 +35,13 @@ class StateReader:
         self._client = client
         self._header = header
         self._kept = kept
-        self._accounts: dict[bytes, Account] = {}
+        self._accounts: dict[bytes, Account | None] = {}
         self._values: dict[bytes, dict[bytes, int]] = {}
         self.fresh: dict[bytes, bytes] = {}
         """Nodes that the node at the other end gave, by their hash."""
 
     def accounts(self, chain: int, contracts: Iterable[bytes]) -> AccountEvidence:
-        """Return the proof of these contracts' accounts, which must exist.
+        """Return the proof of these contracts' accounts, or that there are none yet.
 
         Raises Unavailable ``rpc_answer`` for nodes that prove nothing of the kind, and as the client does.
         """
@@ -50,15 +50,19 @@ class StateReader:
             self._take(self._client.proof(contract, [], self._header.hash))
         root = decode_header(self._header.rlp).state_root
         nodes = self._proved(root, chosen)
-        for contract, account in zip(chosen, verify_accounts(root, chosen, nodes), strict=True):
-            if account is None:
-                raise Unavailable("rpc_answer", f"no contract stands at 0x{contract.hex()}")
-            self._accounts[contract] = account
+        self._accounts.update(zip(chosen, verify_accounts(root, chosen, nodes), strict=True))
         return AccountEvidence(chain, self._header.hash, self._header.rlp, chosen, tuple(nodes))
 
+    def stands(self, contract: bytes) -> bool:
+        """Tell whether there is an account at an address that :meth:`accounts` read: a contract may be younger."""
+        return self._accounts[contract] is not None
+
     def account(self, contract: bytes) -> Account:
-        """Return a contract's account, after :meth:`accounts` read it."""
-        return self._accounts[contract]
+        """Return a contract's account that :meth:`accounts` read. Raises Unavailable ``rpc_answer``: there is none."""
+        account = self._accounts[contract]
+        if account is None:
+            raise Unavailable("rpc_answer", f"no contract stands at 0x{contract.hex()}")
+        return account
 
     def ask(self, contract: bytes, question: Callable[[Read], _T]) -> _T:
         """Return the answer of a question about a contract's storage, after reading and proving every slot it takes.
@@ -88,14 +92,14 @@ class StateReader:
 
     def storage(self, contract: bytes) -> list[StorageEvidence]:
         """Return the proof of every slot of a contract that was read so far."""
-        root, slots = self._accounts[contract].storage_root, self.slots(contract)
+        root, slots = self.account(contract).storage_root, self.slots(contract)
         if root == EMPTY_ROOT:
             return []
         parts = [slots[start : start + MAX_STATE_SLOTS] for start in range(0, len(slots), MAX_STATE_SLOTS)]
         return [StorageEvidence(root, tuple(part), tuple(self._proved(root, part))) for part in parts]
 
     def _read(self, contract: bytes, slots: list[bytes]) -> None:
-        root = self._accounts[contract].storage_root
+        root = self.account(contract).storage_root
         try:
             nodes = self._built(root, slots)
         except VerificationError:

@@ -1,7 +1,9 @@
 """Proofs of what the contracts hold after each anchor's block, taken while a node still has that state.
 
 geth and its kin forget the state of a block 128 blocks later. So the state is proved as soon as an anchor's transaction
-is in a block, before that is final, and tried again until then; what another block replaces is never shown to anybody.
+is in a block, before that is final; what another block replaces is never shown to anybody. What an endpoint does not
+give is asked of the next; a block whose state none of them gives once nodes forget it goes without, and its reason is
+kept. A contract that is younger than a block is proved not to stand there.
 What is asked: the fleet log's head, every key's standing, every audience's chain of logged commands, every package and
 who was granted it. Trie nodes that are kept already are not asked for again, so a contract that did not change since
 the last anchor costs one call.
@@ -11,19 +13,21 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice, product
 from typing import Final
+from urllib.parse import urlsplit
 
 from edgeseal import contractstate
-from edgeseal.adapters.evm import EvmClient, Rejected
+from edgeseal.adapters.evm import BlockHeader, EvmClient, Rejected
 from edgeseal.adapters.evmstate import StateReader
 from edgeseal.commandlog import audience_id
 from edgeseal.contractstate import Read
-from edgeseal.errors import Unavailable, VerificationError
+from edgeseal.errors import EvidenceError, Unavailable
 from edgeseal.network import NetworkProfile
-from edgeseal_gateway.store import devices, keysets, orders, statekeep
+from edgeseal_gateway.store import devices, keysets, orders, statekeep, statelost
 from edgeseal_gateway.store.database import Database
 
 KEPT_BY_NODES: Final = 128
@@ -31,7 +35,12 @@ KEPT_BY_NODES: Final = 128
 MAX_QUESTIONS: Final = 8_192
 """Keys, audiences, packages and grants asked for at one block; of more, the last are left out and not answered."""
 BLOCKS_AT_ONCE: Final = 4
+TRIES: Final = 3
+"""How often an endpoint may fail to prove an old block before it counts as having nothing; one refusal is enough."""
+MAX_REASON: Final = 200
+"""Characters of an endpoint's own words in a reason that is kept."""
 PAUSE_S: Final = 0.5
+_UNKNOWN: Final = "it does not know the block"
 _log = logging.getLogger("edgeseal.gateway")
 Ask = Callable[[Read], object]
 """What is read in one contract's storage."""
@@ -49,40 +58,61 @@ class StateProofs:
         self._connect = connect
         self._turn = 0
         self._client = connect(profile.endpoints[0])
+        self._refused: dict[bytes, Counter[int]] = {}
+        """Old blocks, and how much each endpoint (by index) failed to prove them. A restart asks each of them again."""
 
     def step(self) -> float:
-        """Take the proofs of blocks that wait for them; return the pause. Raises Unavailable as the node does."""
+        """Take the proofs of blocks that wait for them; return the pause.
+
+        Raises Unavailable as the node does, and ``rpc_answer`` where it does not give them yet: the other blocks were
+        looked at all the same.
+        """
         with self._database.read() as connection:
             waiting = statekeep.waiting(connection, BLOCKS_AT_ONCE)
+        self._refused = {block: self._refused.get(block, Counter()) for block, _ in waiting}
+        missing: Unavailable | None = None
         try:
-            for block, _ in waiting:
-                self._capture(block)
+            for block, number in waiting:
+                missing = self._try(block, number) or missing
+            if missing is not None:
+                raise missing
         except Unavailable:
-            self._turn += 1
-            self._client = self._connect(self._profile.endpoints[self._turn % len(self._profile.endpoints)])
+            self._turn = (self._turn + 1) % len(self._profile.endpoints)
+            self._client = self._connect(self._profile.endpoints[self._turn])
             raise
         return PAUSE_S
 
-    def _capture(self, block: bytes) -> None:
-        header = self._client.header(block)
-        if header is None:
-            return  # replaced, or not known to this endpoint: asked for again at the next step
+    def _try(self, block: bytes, number: int) -> Unavailable | None:
+        """Take one block's proofs; return why this endpoint gives none, None where it did or they are given up."""
+        weight = TRIES
+        try:
+            header = self._client.header(block)
+            if header is not None:
+                self._capture(block, header)
+                return None
+            why = _UNKNOWN
+        except Rejected as error:
+            why = error.text
+        except EvidenceError as error:
+            why, weight = f"a contract holds what ours never write: {error.message}", 1
+        except Unavailable as error:
+            if error.code != "rpc_answer":
+                raise
+            why, weight = error.message, 1
+        return self._missing(block, number, why, weight)
+
+    def _capture(self, block: bytes, header: BlockHeader) -> None:
         with self._database.read() as connection:
             questions = list(islice(_questions(connection, self._profile), MAX_QUESTIONS))
         asked: dict[bytes, list[Ask]] = {}
         for contract, ask in questions:
             asked.setdefault(contract, []).append(ask)
         reader = StateReader(self._client, header, self._node)
-        try:
-            evidence = reader.accounts(self._profile.chain_id, asked)
-            for contract, asks in asked.items():
-                reader.ask(contract, _together(asks))
-        except Rejected as error:
-            self._refused(block, header.number, error)
-            return
-        except VerificationError as error:
-            raise Unavailable("rpc_answer", f"a contract holds what ours never write: {error.message}") from error
-        slots = {reader.account(contract).storage_root: reader.slots(contract) for contract in asked}
+        evidence = reader.accounts(self._profile.chain_id, asked)
+        standing = [contract for contract in asked if reader.stands(contract)]
+        for contract in standing:
+            reader.ask(contract, _together(asked[contract]))
+        slots = {reader.account(contract).storage_root: reader.slots(contract) for contract in standing}
         with self._database.write() as connection:
             statekeep.keep(connection, block, header.number, evidence.encode(), reader.fresh, slots)
         # Durable: the block's proofs. A restart takes those of the next block.
@@ -91,18 +121,27 @@ class StateProofs:
         with self._database.read() as connection:
             return statekeep.node(connection, digest)
 
-    def _refused(self, block: bytes, number: int, error: Rejected) -> None:
-        """Try again while a full node would have the state; then the block goes without."""
+    def _missing(self, block: bytes, number: int, why: str, weight: int) -> Unavailable | None:
+        """Return what is said of a block that this endpoint gives no proof of; None once it goes without: no endpoint
+        gave one after nodes had forgotten the block's state, a refusal weighing more than an answer that does not hold.
+        """
+        name, found = urlsplit(self._client.url).hostname or "", self._refused[block]
         age = self._client.block_number() - number
-        if age <= KEPT_BY_NODES:
-            raise Unavailable("rpc_answer", f"no state proof of block {number}: {error.text}") from error
+        if age > KEPT_BY_NODES:
+            found[self._turn] += weight
+        elif why == _UNKNOWN:
+            return None  # replaced, or this endpoint is behind: asked for again at the next step
+        if any(found[turn] < TRIES for turn in range(len(self._profile.endpoints))):
+            return Unavailable("rpc_answer", f"{name}: no state proof of block {number}: {why}")
+        reason = (
+            f"no endpoint gave a state proof of block {number}, {age} blocks old, nodes keep the state of "
+            f"{KEPT_BY_NODES} (last: {why[:MAX_REASON]})"
+        )
         with self._database.write() as connection:
-            statekeep.give_up(connection, block, number)
-        # Durable: that this block has no proofs. A restart does not ask for them again.
-        _log.warning(
-            "no state proof of block %d, %d blocks old: nodes keep the state of %d (%s); use an archive node",
-            number, age, KEPT_BY_NODES, error.text,
-        )  # fmt: skip
+            statelost.give_up(connection, block, number, reason)
+        # Durable: that this block has no proofs, and why. A restart does not ask for them again.
+        _log.warning("%s; name an archive node in the network profile for what is still to come", reason)
+        return None
 
 
 def _questions(connection: sqlite3.Connection, profile: NetworkProfile) -> Iterator[tuple[bytes, Ask]]:

@@ -17,6 +17,10 @@ CREATE TABLE state_block (block BLOB PRIMARY KEY, number INTEGER NOT NULL, evide
 CREATE TABLE state_node (hash BLOB PRIMARY KEY, node BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE state_slot (root BLOB, slot BLOB, PRIMARY KEY (root, slot)) STRICT, WITHOUT ROWID;
 """
+WAITING: Final = """
+WHERE block IS NOT NULL AND state IN ('mined', 'confirmed', 'final') AND block NOT IN (SELECT block FROM state_block)
+"""
+"""Anchors that stand in a block, final or not, whose state was neither kept nor given up."""
 
 
 def keep(
@@ -30,11 +34,6 @@ def keep(
     connection.execute("INSERT OR REPLACE INTO state_block VALUES (?, ?, ?)", (block, number, evidence))
 
 
-def give_up(connection: sqlite3.Connection, block: bytes, number: int) -> None:
-    """Note that the state after a block can be had no more."""
-    connection.execute("INSERT OR IGNORE INTO state_block VALUES (?, ?, NULL)", (block, number))
-
-
 def standing(connection: sqlite3.Connection, block: bytes) -> str:
     """Return ``kept``, ``lost`` (given up) or ``pending`` for a block."""
     row = connection.execute("SELECT evidence IS NULL FROM state_block WHERE block = ?", (block,)).fetchone()
@@ -45,11 +44,7 @@ def waiting(connection: sqlite3.Connection, limit: int) -> list[tuple[bytes, int
     """Return (block, number) of anchors that stand in a block, final or not, whose state was neither kept nor given up:
     the newest first.
     """
-    found = connection.execute(
-        "SELECT block, number FROM anchor WHERE block IS NOT NULL AND state IN ('mined', 'confirmed', 'final')"
-        " AND block NOT IN (SELECT block FROM state_block) ORDER BY size DESC LIMIT ?",
-        (limit,),
-    )
+    found = connection.execute(f"SELECT block, number FROM anchor {WAITING} ORDER BY size DESC LIMIT ?", (limit,))
     return [(row[0], row[1]) for row in found]
 
 

@@ -25,6 +25,7 @@ from edgeseal_gateway.store import (
     orders,
     refusals,
     registry,
+    statelost,
 )
 from edgeseal_gateway.store.devices import Device
 
@@ -70,6 +71,7 @@ def status(connection: sqlite3.Connection, profile: NetworkProfile, kid: bytes) 
             "code": block.code, "message": block.message, "remedy": block.remedy
         },
         "registries": registries(connection),
+        "state_proofs": statelost.summary(connection),
         "refusals": refusals.totals(connection),
         "newest_refusals": [
             {"log": log.hex(), "code": code, "n": n, "at": at, "detail": detail,

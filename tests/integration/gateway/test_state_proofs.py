@@ -26,6 +26,7 @@ from edgeseal.container import MemorySource
 from edgeseal.errors import Unavailable
 from edgeseal.head import Anchored
 from edgeseal.network import Deployed
+from edgeseal.stateevidence import AccountEvidence
 from edgeseal.trust import ChainTrust, Trust
 from edgeseal.verify import verify
 from edgeseal.verify.chain import Anchors
@@ -37,10 +38,10 @@ from edgeseal_gateway import export
 from edgeseal_gateway.board import Board
 from edgeseal_gateway.chain import anchor as anchoring
 from edgeseal_gateway.chain.mirror import Mirror
-from edgeseal_gateway.chain.stateproofs import KEPT_BY_NODES, StateProofs
+from edgeseal_gateway.chain.stateproofs import KEPT_BY_NODES, TRIES, StateProofs
 from edgeseal_gateway.config import ApiConfig
 from edgeseal_gateway.sequencer import AnchorPolicy, found_log
-from edgeseal_gateway.store import anchors, fleetlog, orders, statekeep
+from edgeseal_gateway.store import anchors, fleetlog, orders, statekeep, statelost
 from edgeseal_gateway.store.database import Database
 from edgeseal_gateway.web.parts import Parts
 from edgeseal_gateway.web.server import Server
@@ -414,6 +415,71 @@ def test_a_state_that_nodes_have_forgotten_is_given_up_and_said_so(place: OnChai
     assert place.ask(statekeep.standing, block) == "lost"
     found = verify(Bundle(MemorySource(place.files(device))), place.trust(), ask=["key_valid"]).questions["key_valid"]
     assert (found.answer, found.reason) == ("not_answered", "state_stale")
+
+
+def test_answers_that_never_hold_are_given_up_once_the_block_is_old(place: OnChain, device: Device) -> None:
+    class Lying(EvmClient):
+        behind = 0
+
+        def proof(self, address: bytes, slots: Sequence[bytes], block: Any) -> list[bytes]:
+            if block == lied_about:
+                return [b"\x00" * 40]
+            return super().proof(address, slots, block)
+
+        def block_number(self) -> int:
+            return super().block_number() + self.behind
+
+    honest = place.anchor().block
+    lied_about = place.anchor().block  # the newest is looked at first
+    proofs = StateProofs(place.profile, place.database, Lying)
+    for _ in range(TRIES + 1):
+        with pytest.raises(Unavailable):
+            proofs.step()
+    assert place.ask(statekeep.standing, lied_about) == "pending", "a node may still have that state"
+    assert place.ask(statekeep.standing, honest) == "kept", "one block does not hold the others up"
+    Lying.behind = KEPT_BY_NODES + 1
+    before = place.read(statelost.summary)
+    for _ in range(TRIES - 1):
+        with pytest.raises(Unavailable):
+            proofs.step()
+    proofs.step()
+    assert place.ask(statekeep.standing, lied_about) == "lost"
+    after = place.read(statelost.summary)
+    assert (after["lost"], after["pending"]) == (before["lost"] + 1, before["pending"] - 1)
+    assert f"{KEPT_BY_NODES}" in after["newest_lost"]["reason"] and "does not hold" in after["newest_lost"]["reason"]
+    with GatewayClient(place.server.url) as client:
+        assert client.get("/v1/status")["state_proofs"] == after
+
+
+def test_each_endpoint_is_asked_before_a_block_goes_without(place: OnChain, device: Device) -> None:
+    class Old(EvmClient):
+        def block_number(self) -> int:
+            return super().block_number() + KEPT_BY_NODES + 1
+
+    class Pruned(Old):
+        def proof(self, address: bytes, slots: Sequence[bytes], block: Any) -> list[bytes]:
+            raise Rejected(-32000, "missing trie node", b"")
+
+    block = place.anchor().block
+    url = place.profile.endpoints[0]
+    two = replace(place.profile, endpoints=(url, f"{url}/?archive"))
+    proofs = StateProofs(two, place.database, lambda at: Pruned(at) if at == url else Old(at))
+    with pytest.raises(Unavailable):
+        proofs.step()
+    proofs.step()
+    assert place.ask(statekeep.standing, block) == "kept"
+
+
+def test_a_contract_that_is_younger_than_an_anchor_holds_nothing_up(place: OnChain, device: Device) -> None:
+    block = place.anchor().block
+    younger = place._deploy("ModelRegistry")
+    profile = replace(place.profile, model_registry=Deployed(younger.address, bytes(32)))
+    StateProofs(profile, place.database).step()
+    assert place.ask(statekeep.standing, block) == "kept"
+    evidence = AccountEvidence.decode(place.read(lambda c: statekeep.accounts(c, 0, 1_000))[-1])
+    _, accounts = evidence.verify()
+    assert (evidence.block, accounts[younger.address]) == (block, None)
+    assert accounts[place.profile.identity_registry] is not None
 
 
 def test_what_is_kept_decodes(place: OnChain, device: Device) -> None:
