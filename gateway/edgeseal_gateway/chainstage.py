@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from edgeseal.adapters.evm import EvmClient
+from edgeseal.adapters.evm import EvmClient, Rejected, Reverted
 from edgeseal.adapters.pkcs11 import Pkcs11Signer
 from edgeseal.errors import EdgesealError, Unavailable, UsageError
 from edgeseal.network import NetworkProfile
@@ -65,6 +65,8 @@ class ChainStage:
         clients = [EvmClient(url) for url in profile.endpoints]
         kid = signer.public_key.kid
         self._mirrors = {client: Mirror(client, profile, database, kid) for client in clients}
+        self._refusals: dict[EvmClient, str] = {}
+        """By which endpoints the mirror has not come up to date since it last was, and the code of the reason."""
         self._endpoints = Endpoints(clients, profile, time.monotonic, random.random)
         rules = SendRules.of(profile, config.chain.confirmations)
         self._means = Means(
@@ -86,7 +88,7 @@ class ChainStage:
 
     def step(self) -> float:
         """Look at the chain and move anchors on; return the pause. Raises as :meth:`Sender.step` and
-        :meth:`Mirror.step`.
+        :meth:`Mirror.step`. While the mirror refuses, nothing new is sent; what was sent is followed.
         """
         self._take_limits()
         trouble = self._lease.trouble()
@@ -94,22 +96,41 @@ class ChainStage:
             self._board.say("anchoring", trouble)
             return self._chain.poll_ms / 1000
         try:
-            self._endpoints.each(lambda client: self._mirrors[client].step())
-            changed = self._sender.step()
+            self._follow_unmirrored()
+            self._endpoints.each(self._mirror)
+            self._refusals.clear()
+            self._act(self._sender.step)
             self._board.say("anchoring", self._sender.blocked)
             self._board.say("endpoints", self._endpoints.trouble)
         finally:
             self._measure()
-        if changed:
-            self._wake()
         return self._chain.poll_ms / 1000
+
+    def _mirror(self, client: EvmClient) -> None:
+        try:
+            self._mirrors[client].step()
+        except EdgesealError as error:
+            self._refusals[client] = error.code
+            raise
+
+    def _follow_unmirrored(self) -> None:
+        """Follow what was sent where the mirror refused in the step before: before it is asked again, since an endpoint
+        that fails it is left alone for a while. Not on a chain that may be another than the one whose final blocks were
+        read: there anchors would seem to be gone.
+        """
+        if self._refusals and "rpc_finality" not in self._refusals.values():
+            with contextlib.suppress(Unavailable, UsageError, Reverted, Rejected):
+                self._act(self._sender.follow)
+
+    def _act(self, act: Callable[[], bool]) -> None:
+        if act():
+            self._wake()
 
     def drain(self, timeout_s: float) -> bool:
         """Send nothing more, and follow what is under way until it is in a block; return whether all of it is.
 
         What is not goes on at the next start: its bytes are in the store.
         """
-        self._sender.closing = True
         until = time.monotonic() + timeout_s
         while self._under_way():
             if time.monotonic() >= until:
@@ -117,8 +138,7 @@ class ChainStage:
                 return False
             with contextlib.suppress(Unavailable):
                 self._lease.hold()
-                if self._sender.step():
-                    self._wake()
+                self._act(self._sender.follow)
             time.sleep(min(0.2, self._chain.poll_ms / 1000))
         return True
 

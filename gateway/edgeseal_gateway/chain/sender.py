@@ -7,6 +7,7 @@ Every step may be the last: what counts is in the store, and a restart goes on w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -59,8 +60,6 @@ class Sender:
         self._manual = Manual(means, self._preparer, self._driver)
         self._look: Look | None = None
         self._challenges: Challenges | None = None
-        self.closing = False
-        """Set at shutdown: nothing is signed or sent any more, what is mined is still followed."""
 
     @property
     def blocked(self) -> EdgesealError | None:
@@ -81,31 +80,48 @@ class Sender:
 
         Raises Unavailable, and InvariantBroken: ``lease_lost``, or no endpoint serves this chain and these contracts.
         """
+        return self._each(self._step)
+
+    def follow(self) -> bool:
+        """Follow what was sent and nothing else: nothing is signed or sent. Return and raise as :meth:`step`.
+
+        For a gateway that stops, or that may not sign because the chain's word on who may is not known.
+        """
+        return self._each(lambda client: self._follow_all(self._see(client)))
+
+    def _each(self, act: Callable[[EvmClient], bool]) -> bool:
         means = self._means
         means.trouble = None
         if not means.lease.held():
             means.say(Unavailable("lease_not_held", "this gateway does not hold the store's lease; it signs nothing"))
             return False
-        return means.endpoints.each(self._step)
+        return means.endpoints.each(act)
 
-    def _step(self, client: EvmClient) -> bool:
-        means = self._means
-        look = Look.take(means, client)
+    def _see(self, client: EvmClient) -> Look:
+        look = Look.take(self._means, client)
         if self._look is not None and look.tip.number < self._look.tip.number and client is self._look.client:
             self._tracker.forget()
         self._look = look
-        with means.database.read() as connection:
+        return look
+
+    def _follow_all(self, look: Look) -> bool:
+        with self._means.database.read() as connection:
             flying = anchors.in_flight(connection)
-        changed = [self._follow(one, look) for one in flying]
-        if self.closing:
-            return any(changed)
+        changed = False
+        for one in flying:
+            changed |= self._follow(one, look)
+        return changed
+
+    def _step(self, client: EvmClient) -> bool:
+        look = self._see(client)
+        changed = self._follow_all(look)
         self._manual.carry_out(look)
         self._driver.drive(look)
         self._finisher.reconcile(look)
         self._begin(look)
         if self._challenges is not None and self._means.trouble is None:
             self._challenges.carry_out(look)
-        return any(changed)
+        return changed
 
     def _follow(self, anchor: Anchor, look: Look) -> bool:
         return self._finisher.carry_out(anchor, self._tracker.judge(anchor, look), look)

@@ -185,16 +185,16 @@ def test_S46_a_gateway_that_stops_signs_and_sends_nothing_more_and_follows_what_
     with rig.database.write() as connection:
         anchors.want(connection, size)
     sent, signed = len(rig.node.sent), len(rig.account.signed)
-    rig.sender.closing = True
     rig.wait(600)
-    rig.step(3)
+    for _ in range(3):
+        rig.sender.follow()
     assert len(rig.node.sent) == sent and len(rig.account.signed) == signed
     assert rig.state() in (anchors.SENT, anchors.PREPARED) and rig.state(size) == anchors.QUEUED
     rig.mine()
-    rig.step()
+    rig.sender.follow()
     assert rig.state() == anchors.MINED, "what was under way is seen to the block"
     rig.mine(2)
-    rig.step()
+    rig.sender.follow()
     assert rig.state(size) == anchors.QUEUED and len(rig.account.signed) == signed, "nothing new, though there is room"
 
 

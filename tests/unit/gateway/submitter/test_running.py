@@ -107,15 +107,13 @@ def test_S45_without_a_mempool_it_is_sent_again_and_never_outbid(tmp_path: Path)
 
 def test_S46_stopping_sends_nothing_new_and_follows_what_is_mined(rig: Rig) -> None:
     rig.step()
-    rig.sender.closing = True
     rig.wait(100)
-    rig.step()
+    assert not rig.sender.follow()
     assert len(rig.node.sent) == 1 and len(rig.attempts()) == 1, "no replacement either"
     rig.mine(6)
-    rig.step()
-    assert rig.state() == anchors.FINAL
+    assert rig.sender.follow() and rig.state() == anchors.FINAL
     rig.grow("one")
-    rig.step(2)
+    assert not rig.sender.follow() and not rig.sender.follow()
     assert len(rig.account.signed) == 1
 
 
