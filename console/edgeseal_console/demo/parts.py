@@ -7,6 +7,7 @@ thread: the kernel takes the end of the starting thread for the end of the paren
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
@@ -15,7 +16,6 @@ import signal
 import socket
 import string
 import subprocess
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -27,6 +27,7 @@ from typing import Any, Final, Self
 
 from edgeseal.errors import Unavailable, UsageError
 from edgeseal_console.demo.authority import Authority, CertificateFiles
+from edgeseal_console.demo.ownedfolder import OwnedFolder, sweep
 
 START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 20.0
@@ -34,6 +35,8 @@ ADDRESS: Final = "127.0.0.1"
 CHECKOUT: Final = Path(__file__).resolve().parents[3]
 CHAIN_ID: Final = 31337
 BROKER_USER: Final = "mosquitto"
+BROKER_FOLDER: Final = "edgeseal-broker-"
+"""How the names of brokers' temporary folders begin."""
 _POLL_S = 0.02
 
 
@@ -128,7 +131,8 @@ class Broker(Part):
     """mosquitto with the settings and ACL of ``firmware-config/mosquitto``, under a certificate authority of its own.
 
     Its files lie in a temporary directory that ends with the ``with`` block, since, started as root, it runs as its
-    own user, who could not reach into private folders. ``authority`` issues client certificates: ``gateway``, and one
+    own user, who could not reach into private folders; those of brokers whose process was killed end at the next start.
+    ``authority`` issues client certificates: ``gateway``, and one
     named by its log id for each device.
     """
 
@@ -137,7 +141,9 @@ class Broker(Part):
     def __init__(self) -> None:
         """Write configuration and certificates. Raises UsageError ``part_missing`` when mosquitto is not installed."""
         self._program = _find_program("mosquitto")
-        super().__init__(Path(tempfile.mkdtemp(prefix="edgeseal-broker-")))
+        sweep(BROKER_FOLDER, _broker_users())
+        self._folder = OwnedFolder(BROKER_FOLDER)
+        super().__init__(self._folder.path)
         self.authority = Authority(self.directory / "authority")
         files = self.authority.issue_server("localhost", ADDRESS)
         state, acl = self.directory / "state", self.directory / "acl"
@@ -171,7 +177,7 @@ class Broker(Part):
     def close(self) -> None:
         """Stop the broker and remove its directory."""
         self.stop()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        self._folder.remove()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -248,6 +254,15 @@ def _find_program(name: str) -> str:
 def _dies_with_parent(*credentials: str) -> list[str]:
     """Return the start of a command line whose process gets SIGTERM from the kernel when this process ends."""
     return [_find_program("setpriv"), "--pdeathsig", "TERM", *credentials, "--"]
+
+
+def _broker_users() -> set[int]:
+    """Return the ids of the users that own the folders of our brokers."""
+    users = {os.geteuid()}
+    if os.geteuid() == 0:
+        with contextlib.suppress(KeyError):
+            users.add(pwd.getpwnam(BROKER_USER).pw_uid)
+    return users
 
 
 def _give_to(user: str, *paths: Path) -> None:
