@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from edgeseal import commitment, cose
 from edgeseal.bundle import Item
@@ -30,6 +30,9 @@ from edgeseal_agent.identity import Identity, open_store, read_secret
 from edgeseal_agent.packages import Packages
 from edgeseal_agent.store import Store
 from edgeseal_agent.thinning import stripped
+
+EARLIEST: Final = (1980, 1, 1, 0, 0, 0)
+"""The time of every entry: a .zip can state none before, where the clock of a device that was never set stands."""
 
 
 def export(config: Config, out: Path) -> dict[str, Any]:
@@ -55,13 +58,19 @@ def export(config: Config, out: Path) -> dict[str, Any]:
 def _to_zip(out: Path, write: Callable[[Writer], dict[str, Any]]) -> dict[str, Any]:
     draft = out.with_name(f".{out.name}.new")
     try:
-        with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            counts = write(Writer(archive.writestr))
+        with zipfile.ZipFile(draft, "w") as archive:
+            counts = write(Writer(lambda name, data: archive.writestr(_entry(name), data, zipfile.ZIP_DEFLATED, 1)))
         draft.rename(out)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
     return counts
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    found = zipfile.ZipInfo(name, EARLIEST)
+    found.external_attr = 0o600 << 16
+    return found
 
 
 def _to_folder(out: Path, write: Callable[[Writer], dict[str, Any]]) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,11 @@ from edgeseal_agent.store import Store
 
 UNFINISHED: Final = (".part", ".tmp", ".crdownload")
 """Names that end so, begin with a dot, or are not UTF-8 are not looked at."""
+MAX_NAME: Final = 255
+"""Bytes of a file's name."""
+MAX_SUFFIX: Final = 32
+NUMBERED: Final = 10
+"""Names that are tried with a number, before the time is put in its place."""
 
 
 class FolderSource:
@@ -150,9 +156,17 @@ def _newest(item: Waiting) -> int:
 
 def _move(path: Path, folder: Path) -> None:
     """Move into ``folder`` under a name that is free there."""
-    target = folder / path.name
-    number = 1
-    while target.exists():
-        number += 1
-        target = folder / f"{path.stem}~{number}{path.suffix}"
-    path.rename(target)
+    path.rename(next(target for name in _names(path.name) if not os.path.lexists(target := folder / name)))
+
+
+def _names(name: str) -> Iterator[str]:
+    """Yield the name, then others like it that a file system takes: a few numbers, then the time, for a camera that
+    always writes to the same name.
+    """
+    yield name
+    stem, suffix = os.path.splitext(name)
+    if len(suffix.encode()) > MAX_SUFFIX:
+        stem, suffix = name, ""
+    for mark in chain(range(2, NUMBERED), iter(time.time_ns, None)):
+        tail = f"~{mark}{suffix}"
+        yield stem.encode()[: MAX_NAME - len(tail.encode())].decode(errors="ignore") + tail

@@ -142,9 +142,16 @@ def _requests(folder: Path) -> Iterator[tuple[Path, Request | None]]:
     """Yield the files of the folder, oldest first, each with its request or None."""
     if not folder.is_dir():
         return
-    for path in sorted(folder.iterdir(), key=lambda path: (path.stat().st_mtime_ns, path.name)):
-        if not path.name.startswith("."):
-            yield path, _read(path)
+    for path in sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=_written):
+        yield path, _read(path)
+
+
+def _written(path: Path) -> tuple[int, str]:
+    """Return when a request was written, and its name; one that is gone meanwhile comes first."""
+    try:
+        return path.stat().st_mtime_ns, path.name
+    except OSError:
+        return 0, path.name
 
 
 def _read(path: Path) -> Request | None:
@@ -153,10 +160,11 @@ def _read(path: Path) -> Request | None:
             found = json.loads(file.read(MAX_REQUEST))
         identity, before, why = bytes.fromhex(found["id"]), found["before"], found["why"]
         state = found["state"]
-    except (OSError, ValueError, KeyError, TypeError):
+        good = len(identity) == ID_SIZE and state in ("open", "closed") and type(before) is int and before >= 0
+        good = good and type(why) is str and 0 < len(why.encode()) <= MAX_WHY
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    good = len(identity) == ID_SIZE and state in ("open", "closed") and type(before) is int and before >= 0
-    if not good or type(why) is not str or not 0 < len(why.encode()) <= MAX_WHY:
+    if not good:
         return None
     return Request(identity, state, before, why)
 

@@ -22,12 +22,13 @@ class ListSource:
     def __init__(self, store: Store, path: Path) -> None:
         """Raises UsageError ``source_list`` when the list cannot be read."""
         try:
-            data = path.read_bytes()
+            with path.open("rb") as file:
+                data = file.read(MAX_LIST + 1)
             lines = data.decode().splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError("source_list", f"{path}: {error}", "a list is a text file, one input a line") from error
         if len(data) > MAX_LIST:
-            raise UsageError("source_list", f"{path} has {len(data)} bytes, the limit is {MAX_LIST}")
+            raise UsageError("source_list", f"{path} has more than {MAX_LIST} bytes")
         self._source = f"list:{sha256(data).hexdigest()}"
         with closing(store.reader()) as connection:
             rows = connection.execute("SELECT name FROM taken WHERE source = ?", (self._source,))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 from edgeseal.adapters.packagedir import read_package, write_package
-from edgeseal.errors import EdgesealError, UsageError, VerificationError
+from edgeseal.errors import EdgesealError, Unavailable, UsageError, VerificationError
 from edgeseal.model import decode_package, package_digest
 
 
@@ -31,16 +33,23 @@ class Packages:
     def install(self, files: dict[str, bytes]) -> bytes:
         """Keep these files under their digest, durable when it returns, and return the digest. Idempotent.
 
+        What stands under that name and is something else is put aside (:func:`_put_aside`): it must not keep the device
+        from its model. A crash in between finds neither and fetches anew.
+
         Raises Unavailable ``package_unwritable``, FormatError as :func:`edgeseal.model.package_digest`.
         """
         digest = package_digest(files)
         folder = self._folder / digest.hex()
         try:
+            if os.path.lexists(folder) and not _holds(folder, digest):
+                _put_aside(folder)
             if not folder.exists():
                 write_package(files, folder)
         except UsageError as error:
             if error.code != "package_exists":
                 raise
+        except OSError as error:
+            raise Unavailable("package_unwritable", f"{folder}: {error.strerror}") from error
         return digest
 
     def unpack(self, archive: bytes, digest: bytes) -> dict[str, bytes]:
@@ -53,3 +62,24 @@ class Packages:
             raise VerificationError("package_digest", "the package that was sent is not the one asked for")
         self.install(files)
         return files
+
+
+def _holds(folder: Path, digest: bytes) -> bool:
+    """Say whether a folder holds the package with this digest."""
+    try:
+        return package_digest(read_package(folder)) == digest
+    except EdgesealError:
+        return False
+
+
+def _put_aside(folder: Path) -> None:
+    """Take what is no package any more out of the way: the first goes to a name that begins with a dot, where it may
+    show who changed it, a further one goes for good. Raises OSError.
+    """
+    aside = folder.with_name(f".{folder.name}.changed")
+    if not os.path.lexists(aside):
+        folder.rename(aside)
+    elif folder.is_dir() and not folder.is_symlink():
+        shutil.rmtree(folder)
+    else:
+        folder.unlink()

@@ -92,6 +92,61 @@ def test_the_same_name_again_is_a_new_input(bench: Bench, tmp_path: Path) -> Non
     assert names(tmp_path / "done") == ["a.png", "a~2.png", "a~3.png"]
 
 
+def test_a_name_as_long_as_names_may_be_comes_again(bench: Bench, tmp_path: Path) -> None:
+    source = folder(bench, tmp_path)
+    wide = "ü" * 125 + ".png"
+    for name in ("x" * 255, "x" * 251 + ".png", "." .join(("a", "b" * 250)), wide):
+        for _ in range(2):
+            drop(tmp_path, name)
+            (item,) = source.waiting()
+            record(bench, source, item)
+            source.settle(item, True)
+    assert names(tmp_path / "in") == [] and len(names(tmp_path / "done")) == 8
+    assert "ü" * 124 + "~2.png" in names(tmp_path / "done")
+
+
+def test_a_camera_that_always_writes_to_one_name_is_not_slowed_down(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, real, looked = folder(bench, tmp_path), os.path.lexists, 0
+
+    def lexists(path: str | Path) -> bool:
+        nonlocal looked
+        looked += 1
+        return real(path)
+
+    monkeypatch.setattr(os.path, "lexists", lexists)
+    for _ in range(30):
+        drop(tmp_path, "latest.jpg")
+        (item,) = source.waiting()
+        record(bench, source, item)
+        looked = 0
+        source.settle(item, True)
+    assert len(names(tmp_path / "done")) == 30 and looked < 12
+
+
+def test_what_takes_a_files_place_before_it_is_read_is_not_waited_for(bench: Bench, tmp_path: Path) -> None:
+    path = drop(tmp_path, "a")
+    (item,) = folder(bench, tmp_path).waiting()
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(FormatError, match="input_unreadable"):
+        item.read()
+
+
+def test_the_files_of_one_input_have_one_limit_together(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeseal_agent.source.MAX_FILE", 10)
+    for name in ("case/0", "case/1"):
+        drop(tmp_path, name, b"123456")
+    (item,) = folder(bench, tmp_path).waiting()
+    with pytest.raises(FormatError, match="input_too_large"):
+        item.read()
+    drop(tmp_path, "case/1", b"1234")
+    assert item.read() == (b"123456", b"1234")
+
+
 def test_a_new_file_under_a_noted_name_is_not_taken_for_the_old_one(bench: Bench, tmp_path: Path) -> None:
     source = folder(bench, tmp_path)
     old = drop(tmp_path, "a", b"old")
@@ -162,6 +217,14 @@ def test_a_list_is_taken_line_by_line_and_once(bench: Bench, tmp_path: Path) -> 
     assert [item.name for item in ListSource(bench.store, path).waiting()] == ["5", "6", "7"]
     path.write_text("a\n")  # another list
     assert [item.name for item in ListSource(bench.store, path).waiting()] == ["1"]
+
+
+def test_a_line_that_names_a_pipe_is_not_waited_for(bench: Bench, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "list").write_text("pipe\nx\0y\n")
+    for item in ListSource(bench.store, tmp_path / "list").waiting():
+        with pytest.raises(FormatError, match="input_unreadable"):
+            item.read()
 
 
 def test_a_list_that_is_not_there_says_so(bench: Bench, tmp_path: Path) -> None:
