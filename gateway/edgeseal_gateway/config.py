@@ -12,6 +12,7 @@ from typing import Final
 
 from edgeseal import limits
 from edgeseal.adapters.mqtt import Endpoint
+from edgeseal.adapters.namedfile import read_named
 from edgeseal.adapters.pkcs11 import TokenKey
 from edgeseal.errors import EdgesealError, FormatError, UsageError
 from edgeseal.network import NetworkProfile
@@ -149,11 +150,7 @@ def read_config(path: Path) -> Config:
 
 
 def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(limits.MAX_YAML + 1)
-    except OSError as error:
-        raise UsageError("config_file", f"cannot read {path}: {error}", "check the path and its permissions") from error
+    return read_named(path, limits.MAX_YAML, "config_file", "check the path and its permissions")
 
 
 def _first_line(path: Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeseal import limits
+from edgeseal.adapters.namedfile import read_named
 from edgeseal.adapters.pkcs11 import Pkcs11Signer
 from edgeseal.errors import UsageError
 from edgeseal.possession import Possession, Proof, decode
@@ -23,11 +24,7 @@ def prove(config: Config, challenge_file: Path) -> Proof:
         key, is of another tenant, log or registry than the network profile, or of another role than a gateway's; and
         what profile and token raise.
     """
-    try:
-        with challenge_file.open("rb") as file:
-            challenge = decode(file.read(limits.MAX_YAML + 1))
-    except OSError as error:
-        raise UsageError("challenge_file", f"cannot read {challenge_file}: {error.strerror}") from error
+    challenge = decode(read_named(challenge_file, limits.MAX_YAML, "challenge_file"))
     profile, signer = config.network(), Pkcs11Signer(config.key.token_key)
     ours = (profile.chain_id, profile.identity_registry, profile.tenant_root.kid, profile.fleet_log)
     place, kid = challenge.place, signer.public_key.kid

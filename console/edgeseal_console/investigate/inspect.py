@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgeseal import cbor, cose, limits, pack, receipt, record, segment, statements, strictyaml
+from edgeseal.adapters.namedfile import read_file
 from edgeseal.bodies import BODIES
 from edgeseal.bundle import AnchorEvidence, Bundle
 from edgeseal.commitment import Opening
@@ -17,7 +18,7 @@ from edgeseal.errors import EvidenceError, FormatError
 from edgeseal.head import SignedFleetHead
 from edgeseal.stateevidence import AccountEvidence, CommandChain, StorageEvidence
 from edgeseal_console.investigate.escape import safe
-from edgeseal_console.investigate.opening import opened, read_file
+from edgeseal_console.investigate.opening import opened
 
 MAX_SHOWN: Final = 200
 """Entries of one array or map that are shown to people; JSON holds all."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgeseal import limits, trust
+from edgeseal.adapters.namedfile import read_file
 from edgeseal.bundle import Bundle
 from edgeseal.container import ZipSource, check_names, check_sizes
 from edgeseal.errors import EvidenceError, FormatError, UsageError
@@ -71,18 +72,6 @@ def opened(path: Path) -> Iterator[Bundle]:
         raise UsageError(
             "bundle_path", f"cannot read {path}: {error.strerror}", "name a bundle's .zip or folder"
         ) from error
-
-
-def read_file(path: Path, limit: int) -> bytes:
-    """Return a file of at most ``limit`` bytes. Raises UsageError ``file_path``, FormatError ``too_large``."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise UsageError("file_path", f"cannot read {path}: {error.strerror}") from error
-    if len(data) > limit:
-        raise FormatError("too_large", f"{path} has more than {limit} bytes")
-    return data
 
 
 def read_trust(path: Path | None) -> trust.Trust | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeseal import limits
+from edgeseal.adapters.namedfile import read_named
 from edgeseal.errors import UsageError
 from edgeseal.possession import Challenge, Proof, decode, encode
 from edgeseal_console.operate.home import Home
@@ -30,11 +31,7 @@ def read_proof(home: Home, path: Path) -> Proof:
     Raises:
         UsageError: ``proof_file``, ``challenge_unknown``. FormatError, VerificationError as :meth:`Proof.decode`.
     """
-    try:
-        with path.open("rb") as file:
-            proof = Proof.decode(file.read(limits.MAX_YAML + 1))
-    except OSError as error:
-        raise UsageError("proof_file", f"cannot read {path}: {error.strerror}") from error
+    proof = Proof.decode(read_named(path, limits.MAX_YAML, "proof_file"))
     try:
         asked = decode(_file(home, proof.challenge).read_bytes())
     except FileNotFoundError:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edgeseal import commandlog
+from edgeseal.adapters.namedfile import read_file
 from edgeseal.commandlog import CLASSES, Entry
 from edgeseal.errors import UsageError
 from edgeseal_console.gateway import GatewayClient
 from edgeseal_console.operate import home as homes
 from edgeseal_console.operate.audiences import add_audience, audience_of
 from edgeseal_console.operate.cli_registry import acting, told
-from edgeseal_console.operate.inputfile import read_file
 from edgeseal_console.operate.words import Parsers, digest_of, gateway_of, say, show
 
 if TYPE_CHECKING:

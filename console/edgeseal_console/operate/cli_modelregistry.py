@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edgeseal import modelline
+from edgeseal.adapters.namedfile import read_file
 from edgeseal.errors import UsageError
 from edgeseal_console.operate import home as homes
 from edgeseal_console.operate.audiences import add_audience, audience_of
 from edgeseal_console.operate.cli_registry import acting, told
-from edgeseal_console.operate.inputfile import read_file
 from edgeseal_console.operate.words import Parsers, digest_of, leaf, say, show
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from edgeseal import cose, limits
+from edgeseal.adapters.namedfile import read_named
 from edgeseal.cose import PublicKey
 from edgeseal.errors import FormatError, Unavailable, UsageError
 from edgeseal.head import FleetHead, SignedFleetHead
@@ -40,7 +41,7 @@ def read_head(path: Path, statement: Path | None, key: PublicKey) -> HeldHead:
         UsageError: ``head_file``, ``statement_needed``. FormatError, VerificationError: not signed by ``key``, or the
         statement is not the one the receipt is for.
     """
-    data = _read(path, limits.MAX_RECEIPT)
+    data = read_named(path, limits.MAX_RECEIPT, "head_file")
     try:
         signed = SignedFleetHead.decode(data)
     except FormatError as error:
@@ -54,7 +55,7 @@ def read_head(path: Path, statement: Path | None, key: PublicKey) -> HeldHead:
             "statement_needed", "a receipt leaves its root out: it follows from the statement",
             "give --statement FILE, the leaf this receipt was given for",
         )  # fmt: skip
-    head = receipt.verify_inclusion(key, leaf_hash(_read(statement, limits.MAX_STATEMENT)))
+    head = receipt.verify_inclusion(key, leaf_hash(read_named(statement, limits.MAX_STATEMENT, "head_file")))
     return HeldHead(head, key, receipt.signed.signature)
 
 
@@ -99,9 +100,3 @@ def mark_default(registry: Registry, head: FleetHead) -> None:
                                 registry.log.address, data)  # fmt: skip
 
 
-def _read(path: Path, limit: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(limit + 1)
-    except OSError as error:
-        raise UsageError("head_file", f"cannot read {path}: {error.strerror}") from error

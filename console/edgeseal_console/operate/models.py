@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from edgeseal_console.operate.inputfile import read_file
+from edgeseal.adapters.namedfile import read_file
 from edgeseal_console.operate.manifestwriter import write_manifest
 from edgeseal_console.operate.modelview import inspect, tensors_line
 

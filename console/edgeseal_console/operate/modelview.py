@@ -7,12 +7,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from edgeseal.adapters.namedfile import read_file
 from edgeseal.adapters.packagedir import read_package
 from edgeseal.adapters.tflite import TfliteRunner, check_golden
 from edgeseal.errors import EvidenceError, Unavailable
 from edgeseal.manifest import MODEL_LIMITS, Preprocess, TensorSpec
 from edgeseal.model import ModelPackage, parse_package
-from edgeseal_console.operate.inputfile import read_file
 
 GOLDEN_CHECK: Final = "golden check"
 REPEATED: Final = ("input", "output", "file")

@@ -15,6 +15,7 @@ from typing import Final
 
 from edgeseal.adapters import keystore
 from edgeseal.adapters.evm import Account
+from edgeseal.adapters.namedfile import read_named
 from edgeseal.errors import UsageError
 from edgeseal_gateway.config import ChainConfig
 from edgeseal_gateway.store.database import sync_directory
@@ -51,14 +52,8 @@ def open_account(config: ChainConfig, kind: str) -> Account:
 
 def read_keystore(config: ChainConfig) -> bytes:
     """Return the keystore file's bytes. Raises UsageError ``keystore_file``."""
-    path = _keystore_path(config)
-    try:
-        with path.open("rb") as file:
-            return file.read(keystore.MAX_FILE + 1)
-    except OSError as error:
-        raise UsageError(
-            "keystore_file", f"cannot read {path}: {error.strerror}", "edgeseal-gateway account new makes it"
-        ) from error
+    remedy = "edgeseal-gateway account new makes it"
+    return read_named(_keystore_path(config), keystore.MAX_FILE, "keystore_file", remedy)
 
 
 def passphrase(config: ChainConfig) -> bytes:
