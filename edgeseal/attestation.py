@@ -127,12 +127,15 @@ class Attested:
         """The digest of the endorsement key's public area, by which a TPM is told from another; None without one."""
         return None if self.offer.tpm is None else sha256(self.offer.tpm.ek.raw).digest()
 
-    def authority(self, authorities: frozenset[bytes]) -> bytes | None:
-        """Return which of the authorities certifies the endorsement key; None: none of them, or there is no TPM."""
+    def authority(self, authorities: frozenset[bytes], times: ekchain.Times = ekchain.ANY_TIME) -> bytes | None:
+        """Return which of the authorities certifies the endorsement key; None: none of them, or there is no TPM.
+
+        ``times`` are those between which it was asked. Raises FormatError ``ek_certificate``.
+        """
         tpm = self.offer.tpm
         if tpm is None or not tpm.chain:
             return None
-        return ekchain.authority(tpm.chain[0], (*tpm.chain[1:], *self.issuers), authorities)
+        return ekchain.authority(tpm.chain[0], (*tpm.chain[1:], *self.issuers), authorities, times)
 
 
 def evidence_digest(evidence: bytes) -> bytes:

@@ -122,6 +122,18 @@ class Bundle:
         found = {name.split("/")[1] for name in self._names if name.startswith(("records/", "heads/"))}
         return [bytes.fromhex(text) for text in sorted(found)]
 
+    def absent(self) -> list[bytes]:
+        """Return the ids of the device logs that index.json names and of which nothing is here, sorted, at most
+        MAX_CHUNK_ITEMS of them; none where it cannot be read, since it is no evidence.
+        """
+        try:
+            named = self.index().get("devices")
+        except FormatError:
+            return []
+        texts = {text for text in named if type(text) is str} if type(named) is list else set()
+        found = {bytes.fromhex(text) for text in texts if re.fullmatch(_HEX32, text)}
+        return sorted(found.difference(self.logs()))[: limits.MAX_CHUNK_ITEMS]
+
     def records(self, log: bytes) -> Iterator[tuple[int, list[Any]]]:
         """Yield (from, items) of each chunk of a device log, in order, chunk by chunk; items' shapes are not checked.
 

@@ -1,19 +1,20 @@
 """Certificates of endorsement keys: does a chain lead from this key to an authority that somebody believes
 (``docs/format.md`` 8.6; TCG EK Credential Profile)?
 
-Dates and revocation lists are not judged: no clock is trusted for anything, and a chip's certificate is meant to
-outlive its device.
+No clock is read here: dates are judged against times that the caller knows from elsewhere, where he knows any.
+Revocation lists are not judged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
 from edgeseal.errors import FormatError, VerificationError
 from edgeseal.tpmstruct import Public
@@ -26,9 +27,30 @@ _JUDGED: Final = (
 )  # fmt: skip
 """Critical extensions that are judged here, or limit policies only, which nobody asks for."""
 _HASHES: Final = frozenset({"sha256", "sha384", "sha512"})
+MIN_RSA_BITS: Final = 2_048
+_CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 _ODD: Final = (
     ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion,
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Between which times, Unix seconds, something was done; None where nothing bounds it."""
+
+    after: int | None = None
+    by: int | None = None
+
+    def overlap(self, certificate: x509.Certificate) -> bool:
+        """Say whether a certificate's dates have at least one of these times."""
+        try:
+            start, end = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
+        except _ODD:
+            return False
+        return (self.by is None or start <= self.by) and (self.after is None or self.after <= end)
+
+
+ANY_TIME: Final = Times()
 
 
 def load(data: bytes) -> x509.Certificate:
@@ -66,18 +88,23 @@ def check_leaf(data: bytes, ek: Public) -> None:
         raise VerificationError("ek_mismatch", "the certificate is of another key than the endorsement key shown")
 
 
-def authority(leaf: bytes, others: Sequence[bytes], authorities: Iterable[bytes]) -> bytes | None:
+def authority(
+    leaf: bytes, others: Sequence[bytes], authorities: Iterable[bytes], times: Times = ANY_TIME
+) -> bytes | None:
     """Return the digest of the authority that certifies ``leaf``, over any of ``others``; None where none does.
 
     An authority is named by the SHA-256 of its certificate's DER bytes, as they stand among ``others``. Every issuer on
     the way must be a certificate authority, allowed to sign certificates and so long a chain, for endorsement keys
-    where it names purposes, without critical extensions that are not judged here, and every signature be over SHA-256
-    or longer. Raises FormatError ``ek_certificate``.
+    where it names purposes, without critical extensions that are not judged here, with a key of RSA with 2,048 bits or
+    more, P-256, P-384, P-521, Ed25519 or Ed448; every signature be over SHA-256 or longer; and the dates of the leaf
+    and of every issuer short of the authority, whom somebody named, have one of ``times``. Raises FormatError
+    ``ek_certificate``.
     """
     wanted = frozenset(authorities)
     waiting = [(load(data), sha256(data).digest()) for data in dict.fromkeys(others)]
     reached, below = [load(leaf)], 0
     while reached:
+        reached = [certificate for certificate in reached if times.overlap(certificate)]
         issuers = [one for one in waiting if any(_issued(certificate, one[0], below) for certificate in reached)]
         for _, digest in issuers:
             if digest in wanted:
@@ -94,9 +121,18 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate, below: int)
         basic = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value
         length = basic.path_length
         may = basic.ca and (length is None or length >= below) and (hashed is None or hashed.name in _HASHES)
-        return may and _may_sign(issuer) and _understood(issuer)
+        return may and _strong(issuer) and _may_sign(issuer) and _understood(issuer)
     except (*_ODD, x509.ExtensionNotFound):
         return False
+
+
+def _strong(issuer: x509.Certificate) -> bool:
+    key = issuer.public_key()
+    if isinstance(key, rsa.RSAPublicKey):
+        return key.key_size >= MIN_RSA_BITS
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return key.curve.name in _CURVES
+    return isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey)
 
 
 def _may_sign(issuer: x509.Certificate) -> bool:

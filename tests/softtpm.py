@@ -13,7 +13,8 @@ from hashlib import sha256
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
@@ -153,12 +154,16 @@ class SoftTpm:
 
 
 class Maker:
-    """A certificate authority with an Ed25519 key, whose certificates are the same in every run."""
+    """A certificate authority with an Ed25519 (or RSA) key, whose certificates are the same in every run."""
 
     EK_PURPOSE = x509.ObjectIdentifier("2.23.133.8.1")
+    years = (2024, 2049)
+    """First days of the years in which what it issues begins and ends to be valid."""
 
-    def __init__(self, label: str, parent: Maker | None = None, **options: Any) -> None:
-        self.key = ed25519.Ed25519PrivateKey.from_private_bytes(token(f"maker {label}"))
+    def __init__(
+        self, label: str, parent: Maker | None = None, key: rsa.RSAPrivateKey | None = None, **options: Any
+    ) -> None:
+        self.key = key or ed25519.Ed25519PrivateKey.from_private_bytes(token(f"maker {label}"))
         self.name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, label)])
         issuer = parent or self
         self.certificate = issuer.issue(self.key.public_key(), self.name, **{"ca": True, **options})
@@ -172,11 +177,13 @@ class Maker:
         purpose: x509.ObjectIdentifier | None = None,
     ) -> bytes:  # fmt: skip
         builder = x509.CertificateBuilder(self.name, name, key, 4_711)
-        builder = builder.not_valid_before(datetime.datetime(2024, 1, 1)).not_valid_after(datetime.datetime(2049, 1, 1))
+        start, end = (datetime.datetime(year, 1, 1) for year in self.years)
+        builder = builder.not_valid_before(start).not_valid_after(end)
         builder = builder.add_extension(x509.BasicConstraints(ca, length if ca else None), critical=True)
         if purpose is not None:
             builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
         if ca:
             uses = (False, False, False, False, False, signs, not signs, False, False)
             builder = builder.add_extension(x509.KeyUsage(*uses), critical=True)
-        return builder.sign(self.key, None).public_bytes(Encoding.DER)
+        hashed = hashes.SHA256() if isinstance(self.key, rsa.RSAPrivateKey) else None
+        return builder.sign(self.key, hashed).public_bytes(Encoding.DER)

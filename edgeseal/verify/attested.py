@@ -14,6 +14,7 @@ from typing import Any
 from edgeseal import attestation
 from edgeseal.attestation import Attested
 from edgeseal.bundle import Bundle
+from edgeseal.ekchain import ANY_TIME, Times
 from edgeseal.errors import EvidenceError
 from edgeseal.statements.enrolment import Enrolment
 from edgeseal.trust import Trust
@@ -58,7 +59,8 @@ def read_evidence(enrolment: Enrolment, bundle: Bundle, case: Case) -> Attested 
     if (offer.key, offer.genesis, offer.name) != (enrolment.key, enrolment.genesis, enrolment.name):
         case.fail("evidence_mismatch", "the evidence that the enrolment names is of another device")
         return None
-    if enrolment.assurance.startswith("tpm") != (shown.ak is not None):
+    given = enrolment.assurance.startswith("tpm") if shown.ak is not None else enrolment.assurance == offer.kind
+    if not given:
         detail = f"the enrolment says {enrolment.assurance}, its evidence is of kind {offer.kind}"
         case.fail("evidence_mismatch", detail)
         return None
@@ -66,13 +68,14 @@ def read_evidence(enrolment: Enrolment, bundle: Bundle, case: Case) -> Attested 
 
 
 def assurance(
-    enrolment: Enrolment, shown: Attested | None, operator: str, trust: Trust | None, counted: bool
+    enrolment: Enrolment, shown: Attested | None, operator: str, trust: Trust | None, doubt: str | None, times: Times
 ) -> Assurance:
     """Return the level of an enrolment and its ground.
 
-    (1) PROVED takes evidence that holds; (2) of a TPM; (3) whose certificate leads to an authority of the trust file;
-    (4) and an operator whose key ``counted`` there, since a transcript is worth what the asking of it was; else the
-    level is ATTESTED by the operator. Raises nothing.
+    (1) PROVED takes evidence that holds; (2) of a TPM; (3) whose certificate leads to an authority of the trust file,
+    by certificates that were valid at one of the ``times`` in which it was asked; (4) and an operator whose key counted
+    there, unless there is a ``doubt``, since a transcript is worth what the asking of it was; else the level is
+    ATTESTED by the operator. Raises nothing.
     """
     level, by = enrolment.assurance, f"operator {operator}"
 
@@ -90,12 +93,13 @@ def assurance(
     # (3)
     if level != VERIFIED:
         return word("ek_uncertified", "nobody certified the TPM's endorsement key to the operator")
-    found = _authority(shown, trust)
+    found = _authority(shown, trust, times)
     if found is None:
-        return word("ek_untrusted", "its endorsement key's certificate leads to no authority of the trust file")
+        dated = "" if _authority(shown, trust, ANY_TIME) is None else " by certificates that were valid then"
+        return word("ek_untrusted", f"its endorsement key's certificate leads to no authority of the trust file{dated}")
     # (4)
-    if not counted:
-        return word("operator_not_shown", "nothing shows that who asked its TPM was an operator whose key counted then")
+    if doubt is not None:
+        return word("operator_not_shown", doubt)
     detail = (
         f"assurance {level} is PROVED: the key was made in the TPM whose certificate authority {found.hex()} vouches "
         f"for, cannot leave it and only signs; supposing that {by} kept the challenge secret until it was answered"
@@ -103,11 +107,11 @@ def assurance(
     return Assurance(level, PROVED, by, detail)
 
 
-def _authority(shown: Attested, trust: Trust | None) -> bytes | None:
+def _authority(shown: Attested, trust: Trust | None, times: Times) -> bytes | None:
     if trust is None:
         return None
     try:
-        return shown.authority(trust.ek_authorities)
+        return shown.authority(trust.ek_authorities, times)
     except EvidenceError:
         return None
 

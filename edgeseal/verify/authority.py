@@ -21,7 +21,7 @@ from edgeseal.statements.enrolment import Enrolment
 from edgeseal.verify.case import Case
 from edgeseal.verify.fleet import Fleet
 from edgeseal.verify.history import History, Seen
-from edgeseal.verify.identity import enrolment_of, judge_operator
+from edgeseal.verify.identity import doubt_of_enrolment, enrolment_of, judge_operator
 from edgeseal.verify.logs import Compared, need_signed
 from edgeseal.verify.view import View
 
@@ -139,9 +139,12 @@ def judge_commands(
         case.leave_open("not_enrolled", "no enrolment is shown, so this device's audiences are not known")
         return frozenset()
     last = found[0] if found else 0
+    doubt = doubt_of_enrolment(history, view, found[0]) if found and commands.received else None
     for taken in commands.received:
         one = Case(case.question, case.log)
         package = _judge_one(history, taken, view, found[1] if found else None, last, openings, one)
+        if doubt is not None and isinstance(taken.command.audience, str):
+            one.leave_open(*doubt)  # who enrolled the device said which groups it is of
         sound = not one.failures and not one.open and taken.seq < compared.top and view.order(taken.position)[1] is None
         activated |= {package} if package is not None and sound else set()
         case.take(one)
@@ -152,6 +155,8 @@ def judge_commands(
         case.prove("no command was taken")
         return frozenset()
     note_logged(history, commands, view, case)
+    if view.anchors.state is None and (view.states is None or not view.states.registry):
+        case.note("what the identity registry says of its operators was not read")
     ground, problem = view.order(last)
     if problem:
         case.leave_open(*problem)
@@ -279,8 +284,6 @@ def _judge_withheld(history: History, commands: Commands, view: View, found: tup
             if not isinstance(placed.statement.content, Command) or not position < placed.position < last:
                 continue
             if placed.statement.digest not in commands.taken and placed.statement.digest not in commands.refused:
-                if commands.uncounted:
-                    continue  # a flood of refusals is counted, not named: it may be among them
-                case.leave_open(
-                    "command_withheld", f"the command at {placed.position} never reached this device's history"
-                )
+                flood = ", unless among the refusals that it only counted" if commands.uncounted else ""
+                detail = f"the command at {placed.position} never reached this device's history{flood}"
+                case.leave_open("command_withheld", detail)

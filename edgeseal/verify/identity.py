@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 from edgeseal.attestation import Attested
 from edgeseal.bundle import Bundle
+from edgeseal.ekchain import Times
+from edgeseal.errors import EvidenceError
+from edgeseal.head import SignedFleetHead
 from edgeseal.statements.enrolment import Enrolment
 from edgeseal.trust import Trust
 from edgeseal.verify.attested import Assurance, assurance, judge_same_tpm, read_evidence
@@ -52,9 +55,36 @@ def identity_of(history: History, view: View, bundle: Bundle, trust: Trust | Non
     position, enrolment = found
     placed = next(p for p in view.fleet.enrolments(history.log) if p.position == position)
     shown = read_evidence(enrolment, bundle, history.cases["attribution"])
-    counted = doubt_of_enrolment(history, view, position) is None
-    level = assurance(enrolment, shown, placed.statement.signed.kid.hex(), trust, counted)
+    operator = placed.statement.signed.kid.hex()
+    doubt = _doubt_of_asking(history, view, position)
+    level = assurance(enrolment, shown, operator, trust, doubt, _asked_in(history, view, position, enrolment))
     return Identity(enrolment, level, shown)
+
+
+def _doubt_of_asking(history: History, view: View, position: int) -> str | None:
+    """Return why it is not proved that who asked a TPM was an operator then; a gateway that helps one who was can hide
+    the keyset that removed him, unless a chain holds the log in which it does not stand.
+    """
+    if doubt_of_enrolment(history, view, position) is not None:
+        return "nothing shows that who asked its TPM was an operator whose key counted then"
+    if not view.on_chain(position):
+        return "that who asked its TPM was an operator then is on the gateway's word alone"
+    return None
+
+
+def _asked_in(history: History, view: View, position: int, enrolment: Enrolment) -> Times:
+    """Return between which times a device was enrolled: after its genesis was made, which names a fleet head, and with
+    it all that stood in the fleet log by then; by the first believed block that holds the enrolment.
+    """
+    holds = view.anchor_of(position)
+    after = None
+    if history.genesis is not None and history.first_leaf == enrolment.genesis:
+        try:
+            head = SignedFleetHead.decode(history.genesis["fleet"]).head
+            after = view.time_below(head.size) if view.main.get(head.size) == head.root else None
+        except EvidenceError:
+            after = None  # attribution says so
+    return Times(after, None if holds is None else holds.time)
 
 
 def doubt_of_enrolment(history: History, view: View, position: int) -> tuple[str, str] | None:
@@ -83,8 +113,7 @@ def judge_attribution(
     if history.key is None:
         case.leave_open("no_head", "no head of this log has a signature that could be checked")
         return
-    if not history.holes:
-        need_signed(case, history, compared)
+    need_signed(case, history, compared)
     # (2)
     genesis, bound = history.genesis, history.bound
     if genesis is None or bound is None:
@@ -147,4 +176,5 @@ def judge_operator(case: Case, view: View, kid: bytes, position: int, what: str,
     if key is not None:
         judge_standing(case, key, position, what, seq)
     if view.states is not None:
-        judge_operator_proved(case, view.states, kid, position, what, seq, read=state.number if state else -1)
+        known = max((anchor.size for anchor in view.anchors.believed), default=0)
+        judge_operator_proved(case, view.states, kid, position, what, seq, state.number if state else -1, known)

@@ -82,6 +82,8 @@ def judge_integrity(history: History, compared: Compared) -> None:
     # (4)
     elif compared.top < history.size and not case.failures:
         case.leave_open("uncovered", f"no signed head covers records {compared.top} to {history.size - 1}")
+    if history.bare:
+        case.leave_open("bare_leaf", f"of {history.bare} positions only the leaf hash is here, not the record")
     if compared.top:
         opaque = f", {history.malformed} bodies malformed" if history.malformed else ""
         case.prove(
@@ -234,10 +236,14 @@ def _judge_seam(history: History, others: dict[bytes, History], case: Case) -> N
         return
     log, size, root = genesis["prev"]
     before = others.get(log)
+    began = None if before is None else before.genesis
     if size == 0:
         case.leave_open("seam_open", f"genesis says that nothing is known of the end of log {log.hex()}")
     elif before is None:
         case.leave_open("predecessor_missing", f"the log of the epoch before, {log.hex()}, is not in the bundle")
+    elif began is not None and (began["device"], began["epoch"] + 1) != (genesis["device"], genesis["epoch"]):
+        detail = f"the log before is of {began['device']!r}, epoch {began['epoch']}"
+        case.fail("seam_mismatch", f"epoch {genesis['epoch']} of {genesis['device']!r} follows it: {detail}", 0)
     elif before.roots.get(size) != root or (size, root) not in {(f.head.size, f.head.root) for f in before.heads}:
         case.fail("seam_mismatch", f"genesis names another end of log {log.hex()} than the bundle shows", 0)
     elif before.size != size or before.closed_at is None or before.successor is None:

@@ -36,6 +36,7 @@ class Policy:
         self._fleet = fleet
         self._version = 0
         self._digest = bytes(32)
+        self._unseen = False
         self._open: dict[tuple[str, bytes], int] = {}
         self.changes = 0
         self.decisions = 0
@@ -47,7 +48,7 @@ class Policy:
             self._case.leave_open("body_withheld", f"{record.kind or 'bare leaf'} record {record.seq} cannot be read")
         elif record.kind == "key.bound":
             self._version, self._digest = fields["keyset"]
-            self._compare(record.seq)
+            self._unseen = not self._compare(record.seq)
         elif record.kind == "policy.changed":
             self._change(record.seq, fields)
         elif record.kind == "command.received":
@@ -73,16 +74,18 @@ class Policy:
         if keyset.version != self._version + 1 or keyset.prev != self._digest:
             detail = f"record {seq} takes keyset {keyset.version} after {self._version}, or one that does not follow it"
             self._case.fail("keyset_chain", detail, seq)
+        self._unseen = False  # the root names the keyset before in this one
         self._version, self._digest = keyset.version, sha256(fields["keyset"]).digest()
         self.changes += 1
         self._compare(seq)
 
-    def _compare(self, seq: int) -> None:
-        """Compare the keyset just taken with the fleet log's of that version, where it is shown."""
+    def _compare(self, seq: int) -> bool:
+        """Compare the keyset just taken with the fleet log's of that version; return whether that one is shown."""
         known = {entry.keyset.version: entry.digest for entry in self._fleet.keysets} if self._fleet else {}
         if known.get(self._version, self._digest) != self._digest:
             detail = f"the fleet log holds another keyset {self._version} than record {seq}"
             self._case.fail("keyset_forked", detail, seq)
+        return self._version in known
 
     def _command(self, seq: int, fields: dict[str, Any]) -> None:
         try:
@@ -122,6 +125,8 @@ class Policy:
         need_signed(case, history, compared)
         if history.bound is None:
             case.leave_open("genesis_missing", "key.bound, which names the first keyset, is not here")
+        elif self._unseen:
+            case.leave_open("no_keyset", "nothing shows that the keyset which key.bound names is one of the tenant's")
         case.prove(
             f"replayed: {self.changes} keyset changes, {self.decisions} decision records, keyset "
             f"{self._version} at the end"

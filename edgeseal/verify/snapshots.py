@@ -75,7 +75,7 @@ class Snapshots:
             try:
                 if isinstance(proof, AbsenceProof):
                     proof.verify(snapshot)
-                    return SubjectView((), position, ground)
+                    return _matched(Entry(sub), placed, position, ground)
                 return _matched(proof.verify(snapshot), placed, position, ground)
             except EvidenceError as error:
                 problem = (error.code, f"snapshot proof at {position}: {error.message}")

@@ -58,18 +58,21 @@ def judge_proved(case: Case, told: Told, position: int, what: str, seq: int | No
 
 
 def judge_operator_proved(
-    case: Case, states: States, kid: bytes, position: int, what: str, seq: int | None, read: int
+    case: Case, states: States, kid: bytes, position: int, what: str, seq: int | None, read: int, known: int
 ) -> None:
     """Judge an operator's key by the registry, where it is proved; one it does not know is the keysets' alone.
 
     ``read`` as in :func:`judge_proved`; -1: no endpoint was asked, so that what the proofs leave out is known from
-    nowhere.
+    nowhere. ``known`` is the largest anchored size that is believed.
     """
     if not states.registry:
         return
     told = states.key(kid)
     if not told and read < 0:
         case.leave_open("state_missing", f"the registry's word on operator {kid.hex()} is not among its proofs here")
+    elif told and read < 0 and (told[-1][0].size or 0) < known:
+        detail = f"the registry's word on operator {kid.hex()} is of anchored size {told[-1][0].size}, {known} is known"
+        case.leave_open("state_stale", detail)
     judge_proved(case, told, position, what, seq, read)
 
 

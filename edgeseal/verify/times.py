@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from edgeseal.verify.case import Case
 from edgeseal.verify.history import Boot, History, Seen
-from edgeseal.verify.identity import enrolment_of
+from edgeseal.verify.identity import doubt_of_enrolment, enrolment_of
 from edgeseal.verify.logs import Compared, need_signed
 from edgeseal.verify.view import View
 
@@ -21,7 +21,7 @@ GRACE: int = 2
 ANNOUNCED = frozenset({"shutdown", "genesis", "key.bound", "closed"})
 """Kinds after which a device may be silent: it said that it ends, or had not begun."""
 CLOCK_SLACK_S: int = 300
-"""By how many seconds a device's clock may lag behind a block's time before the two contradict each other."""
+"""By how many seconds a device's clock may differ from a block's time before the two contradict each other."""
 
 
 def judge_existed_by(history: History, compared: Compared, view: View) -> None:
@@ -110,9 +110,9 @@ class Silence:
         self.within[record.boot] = max(self.within.get(record.boot, (0, record.seq)), (record.mono - last, record.seq))
         self.ends[record.boot] = (first, record.mono, record.seq)
 
-    def gaps(self, boots: list[Boot]) -> Iterator[tuple[int, int, str]]:
+    def gaps(self, boots: list[Boot]) -> Iterator[tuple[int | None, int, str]]:
         """Yield (milliseconds, record after it, what) of each boot's silences, and of those between boots that no
-        shutdown record announced.
+        shutdown record announced: None milliseconds where the wall clock was unknown on one side, or fell.
         """
         for number, boot in enumerate(boots):
             first, last, _ = self.ends.get(boot.number, (boot.last_mono, boot.last_mono, boot.last_seq))
@@ -121,33 +121,39 @@ class Silence:
                 yield (*self.within[boot.number], "within a boot")
                 yield boot.last_mono - last, boot.last_seq, "before an end"
             before = boots[number - 1] if number else None
-            if before and before.last_kind not in ANNOUNCED and before.last_t and boot.first_t:
-                yield boot.first_t - before.last_t, boot.first_seq, "between boots"
+            if before and before.last_kind not in ANNOUNCED:
+                told = before.last_t and boot.first_t >= before.last_t
+                yield boot.first_t - before.last_t if told else None, boot.first_seq, "between boots"
 
 
 def judge_cadence(history: History, silence: Silence, compared: Compared, view: View | None) -> None:
-    """Answer cadence: (1) the enrolment says how often the device speaks; (2) no two heartbeats of one boot lie further
-    apart, nor its start and end from them; (3) no unannounced silence lies between boots; (4) the clocks that say so do
-    not contradict the chain.
+    """Answer cadence: (1) an operator's enrolment says how often the device speaks; (2) no two heartbeats of one boot
+    lie further apart, nor its start and end from them; (3) no unannounced silence lies between boots; (4) the clocks
+    that say so do not contradict the chain.
     """
     case: Case = history.cases["cadence"]
     # (1)
     found = enrolment_of(history, view) if view else None
-    if found is None:
+    if found is None or view is None:
         case.leave_open("no_cadence", "no enrolment is shown, so nothing says how often the device should speak")
         return
+    doubt = doubt_of_enrolment(history, view, found[0])
+    if doubt is not None:
+        case.leave_open(*doubt)
     cadence = found[1].cadence_s
     if history.holes or history.bare:
         case.leave_open("records_missing", "records are missing, so silence cannot be told from omission")
     need_signed(case, history, compared)
     # (2), (3)
     for length, seq, what in silence.gaps(history.boots):
-        if length > GRACE * cadence * 1000:
+        if length is None:
+            detail = f"how long it was silent {what} before record {seq} no clock of its own says"
+            case.leave_open("clock_unknown", detail)
+        elif length > GRACE * cadence * 1000:
             detail = f"{length // 1000} s of silence {what} by record {seq}, the cadence is {cadence} s"
             case.fail("silence", detail, seq)
     # (4)
-    if view is not None:
-        _judge_clock(case, compared, view)
+    _judge_clock(case, compared, view)
     key = history.key.kid.hex()[:16] if history.key else "unknown"
     detail = f"{silence.beats} heartbeats, no silence of more than {GRACE * cadence} s"
     case.attest(f"device key {key}…, by its own clocks", detail)
@@ -156,15 +162,19 @@ def judge_cadence(history: History, silence: Silence, compared: Compared, view: 
 def _judge_clock(case: Case, compared: Compared, view: View) -> None:
     times = {anchor.block: anchor.time for anchor in view.anchors.believed}
     for fact in compared.matched:
-        anchored = fact.head.anchored
-        known = times.get(anchored.block) if anchored else None
-        if known is not None and fact.head.clock.t and fact.head.clock.t // 1000 < known - CLOCK_SLACK_S:
-            detail = (
-                f"the head of size {fact.head.size} was signed after {when(known)} and says "
-                f"{when(fact.head.clock.t // 1000)}"
-            )
-            case.leave_open("clock_contradicts_chain", detail)
-            return
+        anchored, said = fact.head.anchored, fact.head.clock.t // 1000
+        after = times.get(anchored.block) if anchored else None
+        placed = fact.position is not None and view.proved(fact.position)
+        holds = view.anchor_of(fact.position) if fact.position is not None and placed else None
+        if said and after is not None and said < after - CLOCK_SLACK_S:
+            bound = f"after {when(after)}"
+        elif said and holds is not None and said > holds.time + CLOCK_SLACK_S:
+            bound = f"by {when(holds.time)}"
+        else:
+            continue
+        detail = f"the head of size {fact.head.size} was signed {bound} and says {when(said)}"
+        case.leave_open("clock_contradicts_chain", detail)
+        return
 
 
 def when(seconds: int) -> str:

@@ -12,7 +12,7 @@ from edgeseal.verify.case import Case
 from edgeseal.verify.chain import RegistryKey
 from edgeseal.verify.fleet import Placed
 from edgeseal.verify.history import History
-from edgeseal.verify.identity import enrolment_of, judge_standing
+from edgeseal.verify.identity import doubt_of_enrolment, enrolment_of, judge_standing
 from edgeseal.verify.standing import Told, judge_proved
 from edgeseal.verify.state import REGISTRY
 from edgeseal.verify.view import View
@@ -91,6 +91,10 @@ def _by_proofs(case: Case, view: View, kid: bytes, placed: list[int], read: int)
         f"{newest.number}, as of anchored size {newest.size} ({newest.ground.how})"
     )
     case.stand(newest.ground.ground, newest.ground.by, detail)
+    unknown = max((state.size or 0 for state, before in told if before is None), default=0)
+    late = sum(position < unknown for position in placed)
+    if late:
+        case.note(f"{late} of them lie below anchored size {unknown}, at which it did not know the key yet")
     return True
 
 
@@ -114,6 +118,9 @@ def _by_registry(case: Case, view: View, key: RegistryKey | None, placed: list[i
 def _by_statements(history: History, view: View, placed: list[int], start: int) -> None:
     case = history.cases["key_valid"]
     assert history.key is not None
+    doubt = doubt_of_enrolment(history, view, start)
+    if doubt is not None:
+        case.leave_open(*doubt)
     told = view.subject(history.key.kid.hex(), placed[-1] + 1)
     if told.ground is None or told.problem:
         case.leave_open(*(told.problem or ("no_snapshot", "nothing shows that there is no revocation of this key")))

@@ -98,7 +98,7 @@ class Verification:
         """Take the steps and return the verdict. Raises FormatError where a file of the bundle cannot be read."""
         bundle = self._bundle
         # (1)
-        first = {log: _begin(bundle, log) for log in bundle.logs()}
+        first = {log: _begin(bundle, log) for log in sorted([*bundle.logs(), *bundle.absent()])}
         fleet = self._fleet(first)
         # (2)
         if fleet is not None:

@@ -10,11 +10,13 @@ nothing is shown.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 from edgeseal.bundle import Consistency
+from edgeseal.head import DeviceHead
 from edgeseal.merkle import Frontier
 from edgeseal.snapshot import AbsenceProof, SnapshotProof
 from edgeseal.verify.chain import Anchor, Anchors, Ground
@@ -45,6 +47,7 @@ class View:
     _roots: dict[int, bytes] = field(default_factory=dict)
     _anchored: list[Anchor] = field(default_factory=list)
     _snapshots: Snapshots | None = None
+    _named: list[tuple[int, int]] | None = None
 
     def settle(self, consistency: Iterable[Consistency], proofs: Iterable[SnapshotProof | AbsenceProof]) -> None:
         """Work out the view; call it once all signed heads have been taken in. Raises nothing."""
@@ -94,6 +97,30 @@ class View:
         at = bisect_right(self._anchored, position, key=lambda anchor: anchor.size)
         return self._anchored[at] if at < len(self._anchored) else None
 
+    def on_chain(self, position: int) -> bool:
+        """Say whether all statements up to a believed anchor above a position are here."""
+        return self.settled is not None and position < min(self.complete, self.settled.size)
+
+    def time_below(self, position: int) -> int | None:
+        """Return the newest time, Unix seconds, that is shown to have come when the fleet log reached a position: that
+        of a believed block which a device head below it names. None where none does.
+        """
+        if self._named is None:
+            times = {anchor.block: anchor.time for anchor in self.anchors.believed}
+            found = sorted(
+                (p.position, times[p.statement.content.anchored.block])
+                for placed in self.fleet.subjects.values()
+                for p in placed
+                if isinstance(p.statement.content, DeviceHead)
+                and p.statement.content.anchored is not None
+                and p.statement.content.anchored.block in times
+                and self.proved(p.position)
+            )
+            rising = accumulate((time for _, time in found), max)
+            self._named = list(zip((at for at, _ in found), rising, strict=True))
+        at = bisect_left(self._named, position, key=lambda named: named[0])
+        return self._named[at - 1][1] if at else None
+
     def order(self, position: int) -> tuple[Ground, tuple[str, str] | None]:
         """Return on what it stands that the keysets below a position are these and no others, and why it may not stand.
 
@@ -103,7 +130,7 @@ class View:
         if self.forked:
             return Ground(ATTESTED, self.gateway, "nothing"), self.forked
         if position < self.complete:
-            if self.settled and position < self.settled.size:
+            if self.settled and self.on_chain(position):
                 return self.settled.ground, None
             return Ground(ATTESTED, self.gateway, "the order of statements that no believed anchor covers"), None
         told = self.subject(self.fleet.log.hex())

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from edgeseal.statements.enrolment import Enrolment
+from edgeseal.statements.revocation import Revocation
 from edgeseal.verify.case import Case, Cases
 from edgeseal.verify.history import History
 from edgeseal.verify.identity import enrolment_of
@@ -100,23 +101,43 @@ def _judge_parallel(history: History, view: View, others: dict[bytes, History], 
         return
     position, enrolment = mine
     for at, content in view.fleet.named.get(enrolment.name, ()):
-        if content.log == history.log:
+        if content.log == history.log or not view.proved(at):
             continue
-        first, second = sorted(((position, history.log), (at, content.log)))
-        if not _ended(first[1], second, view, others):
-            detail = f"device {enrolment.name!r} has two logs at once: {first[1].hex()} and {second[1].hex()}"
-            case.fail("parallel_logs", detail)
+        (_, first), second = sorted(((position, history.log), (at, content.log)))
+        if _revoked(first, second[0], view):
+            continue
+        logs = f"{first.hex()} and {second[1].hex()}"
+        old = others.get(first)
+        if old is None or old.closed_at is None or old.closed_at >= compare(old).top:
+            case.fail("parallel_logs", f"device {enrolment.name!r} has two logs at once: {logs}")
+        elif not _ended(old, old.closed_at, second, view, others.get(second[1])):
+            detail = f"nothing shows that the first log of device {enrolment.name!r} ended before the second: {logs}"
+            case.leave_open("seam_open", detail)
 
 
-def _ended(log: bytes, following: tuple[int, bytes], view: View, others: dict[bytes, History]) -> bool:
-    """Say whether a log had ended when the following one was enrolled: closed by its own key, or its key revoked."""
-    history = others.get(log)
-    if history is not None and history.closed_at is not None and history.closed_at < compare(history).top:
-        return True
+def _revoked(log: bytes, position: int, view: View) -> bool:
+    """Say whether the key of a log was revoked in the fleet log below a position."""
     kids = [
         p.statement.content.key.kid for p in view.fleet.enrolments(log) if isinstance(p.statement.content, Enrolment)
     ]
-    return any(p.position < following[0] for kid in kids for p in view.fleet.subjects.get(kid.hex(), ()))
+    return any(
+        p.position < position and isinstance(p.statement.content, Revocation)
+        for kid in kids
+        for p in view.fleet.subjects.get(kid.hex(), ())
+    )
+
+
+def _ended(old: History, closed_at: int, following: tuple[int, bytes], view: View, new: History | None) -> bool:
+    """Say whether a log's end came before the log that follows: its head stood in the fleet log before that one's
+    enrolment did, or that one's genesis, which the enrolment names, names the end.
+    """
+    if any(f.head.size > closed_at and f.position is not None and f.position < following[0] for f in old.heads):
+        return True
+    if new is None or new.genesis is None or new.genesis["prev"] is None:
+        return False
+    enrolled = enrolment_of(new, view)
+    named = enrolled is not None and enrolled[1].genesis == new.first_leaf
+    return named and tuple(new.genesis["prev"]) == (old.log, old.size, old.roots.get(old.size))
 
 
 def judge_fleet(cases: Cases, view: View, histories: Iterable[History]) -> None:
@@ -156,6 +177,9 @@ def judge_fleet(cases: Cases, view: View, histories: Iterable[History]) -> None:
         return
     detail = f"the chain's contract took size {settled.size} in block {settled.number} ({settled.ground.how})"
     case.stand(settled.ground.ground, settled.ground.by, detail)
+    top = max(view.main, default=0)
+    if top > settled.size:
+        case.attest(view.gateway, f"that there is no other log above it, up to size {top}, is its gateway's word")
 
 
 def _judge_witness(history: History, view: View, case: Case) -> None:

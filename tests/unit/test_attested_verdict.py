@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from hashlib import sha256
+from typing import Any
 
 import pytest
 
 from edgeseal import attestation, bundlewriter, segment, tpmstate
 from edgeseal.bundle import Bundle
 from edgeseal.container import MemorySource
+from edgeseal.head import Anchored
 from edgeseal.trust import Trust
 from edgeseal.verify import QUESTIONS, ChainView, Interval, RegistryKey, Verdict, verify
 from tests.enrolments import AUTHORITY, MAKER, attest, evidence_of
 from tests.softtpm import Maker, SoftTpm
 from tests.tamper.evidence import partial, state_of
-from tests.world import Device, World
+from tests.world import CHAIN, Device, World
 
 LEVEL = "tpm-ek-verified"
 
@@ -109,6 +111,55 @@ def test_who_was_an_operator_once_proves_no_level() -> None:
     assert level(Bundle(MemorySource(world.files() | files)), trust, chain) == ("ATTESTED", "operator_not_shown")
 
 
+def test_on_the_gateways_word_alone_no_level_is_proved() -> None:
+    """It could hide the keyset that removed an operator, who then makes a transcript without a TPM."""
+    site = Site()
+    site.verdict()
+    world, device = site.world, site.device
+    trust = replace(world.trust(), ek_authorities=frozenset({AUTHORITY}))
+    files = {f"enrolments/{sha256(site.evidence).hexdigest()}.cbor": site.evidence}
+    without: dict[str, Any] = {"anchors": []}
+    for options in (partial(world, device, set()), without):
+        verdict = verify(Bundle(MemorySource(world.files([device], **options) | files)), trust)
+        assert answer(verdict, "attribution") == "ok"
+        found = verdict.as_json()["devices"][0]["assurance"]
+        assert (found["ground"], found["reason"]) == ("ATTESTED", "operator_not_shown"), options
+
+
+@pytest.mark.parametrize(
+    ("years", "found"),
+    [
+        ((2024, 2049), ("PROVED", None)),
+        ((2024, 9999), ("PROVED", None)),
+        ((2024, 2025), ("ATTESTED", "ek_untrusted")),
+        ((2026, 2049), ("ATTESTED", "ek_untrusted")),
+    ],
+)
+def test_a_certificate_that_was_not_valid_then_leads_nowhere(
+    years: tuple[int, int], found: tuple[str, str | None]
+) -> None:
+    """The blocks of this chain are of October 2025; one of them is named below the fleet head of the genesis."""
+    maker = Maker("maker")
+    maker.years = years
+    site = Site()
+    site.verdict()
+    first, site.world.devices = site.world.devices, []
+    first[0].heartbeat()
+    first[0].anchored = Anchored(site.world.log, site.world.size, site.world.root_hash(), CHAIN, block_of(site.world))
+    first[0].seal()
+    site.world.deliver(first[0])
+    site.world.anchor()
+    device = site.world.device("cam-2", enrol=False)
+    evidence = evidence_of(device, SoftTpm("two"), maker)
+    site.world.enrol(device, assurance=LEVEL, evidence=sha256(evidence).digest())
+    site.kept = [evidence]
+    assert site.assurance() == found
+
+
+def block_of(world: World) -> bytes:
+    return world.anchors[-1].block
+
+
 def test_levels_below_are_the_operators_word() -> None:
     world = World()
     device = world.device("cam-1", enrol=False)
@@ -149,6 +200,7 @@ def test_why_a_level_is_not_proved(level: str, make: Callable[[Device], bytes], 
         (LEVEL, lambda device: evidence_of(device, SoftTpm("one"), genesis=bytes(32)), "evidence_mismatch"),
         (LEVEL, lambda device: evidence_of(device, None), "evidence_mismatch"),
         ("softhsm", lambda device: evidence_of(device, SoftTpm("one")), "evidence_mismatch"),
+        ("softhsm", lambda device: evidence_of(device, None, kind="file"), "evidence_mismatch"),
         (LEVEL, lambda device: spoiled(evidence_of(device, SoftTpm("one"))), "bad_signature"),
     ],
 )

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import datetime
 from hashlib import sha256
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from edgeseal import ekchain
 
+IN_2020 = 1_590_000_000
+"""Unix seconds; the certificates here are valid for that year."""
 ROOT, MIDDLE, LEAF = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
 EK = x509.ExtendedKeyUsage([ObjectIdentifier(ekchain.EK_CERTIFICATE)])
 
 
 def certificate(
-    subject: str, key: ec.EllipticCurvePrivateKey, issuer: str, by: ec.EllipticCurvePrivateKey, ca: bool,
+    subject: str, key: Any, issuer: str, by: Any, ca: bool,
     *more: tuple[x509.ExtensionType, bool],
 ) -> bytes:  # fmt: skip
     def name(text: str) -> x509.Name:
@@ -62,3 +65,41 @@ def test_an_issuer_certifies_what_its_own_certificate_lets_it(
     assert ekchain.authority(leaf, [middle, root], [wanted]) == (wanted if leads else None)
     forged = certificate("ek", LEAF, "middle", LEAF, False, (EK, False))
     assert ekchain.authority(forged, [middle, root], [wanted]) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "leads"),
+    [
+        (rsa.generate_private_key(65_537, 1_024), False),
+        (rsa.generate_private_key(65_537, 2_048), True),
+        (ec.generate_private_key(ec.SECP384R1()), True),
+        (ec.generate_private_key(ec.SECP256K1()), False),
+        (ec.generate_private_key(ec.SECP224R1()), False),
+    ],
+    ids=lambda value: getattr(getattr(value, "curve", None), "name", None) or str(getattr(value, "key_size", value)),
+)
+def test_an_issuers_key_is_no_shorter_than_2048_bits_or_p256(key: Any, leads: bool) -> None:
+    for weak in ("root", "middle"):
+        top, between = (key, MIDDLE) if weak == "root" else (ROOT, key)
+        root = certificate("root", top, "root", top, True)
+        middle = certificate("middle", between, "root", top, True)
+        leaf = certificate("ek", LEAF, "middle", between, False, (EK, False))
+        wanted = sha256(root).digest()
+        assert ekchain.authority(leaf, [middle, root], [wanted]) == (wanted if leads else None)
+
+
+@pytest.mark.parametrize(
+    ("times", "leads"),
+    [
+        (ekchain.Times(None, IN_2020), True),
+        (ekchain.Times(IN_2020, None), True),
+        (ekchain.Times(IN_2020 - 10**9, IN_2020 + 10**9), True),
+        (ekchain.Times(None, IN_2020 - 10**8), False),
+        (ekchain.Times(IN_2020 + 10**8, None), False),
+    ],
+)
+def test_certificates_are_valid_at_one_of_the_times_the_authoritys_own_aside(times: ekchain.Times, leads: bool) -> None:
+    root = certificate("root", ROOT, "root", ROOT, True)
+    leaf = certificate("ek", LEAF, "root", ROOT, False, (EK, False))
+    wanted = sha256(root).digest()
+    assert ekchain.authority(leaf, [root], [wanted], times) == (wanted if leads else None)

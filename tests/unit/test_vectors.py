@@ -19,6 +19,7 @@ from edgeseal import (
     commandlog,
     commitment,
     cose,
+    ekchain,
     head,
     merkle,
     messages,
@@ -314,9 +315,10 @@ def run_model_propose(given: Input) -> Any:
 
 def run_enrolment_evidence(given: Input) -> Any:
     shown = attestation.check(given["evidence"])
+    times = ekchain.Times(*given.get("asked", (None, None)))
     return {
         "kind": shown.offer.kind, "fingerprint": shown.offer.digest, "ak": None if shown.ak is None else shown.ak.point,
-        "authority": shown.authority(frozenset(given["authorities"])),
+        "authority": shown.authority(frozenset(given["authorities"]), times),
     }  # fmt: skip
 
 

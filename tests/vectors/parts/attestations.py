@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+
 from tests.softtpm import (
     AK_ATTRIBUTES,
     DECRYPT,
@@ -37,6 +39,13 @@ from tests.vectors.world import DEVICE, LOG, OTHER_DEVICE, RECORDS, device_head,
 RECORDED = Path(__file__).parents[1] / "recorded"
 MAKER = Maker("maker")
 MIDDLE = Maker("middle", MAKER, length=0)
+WEAK_PRIMES = (
+    0xED26130080CACCC136196C9E93151610079C47DEFE03BAE91929E430566E3F18
+    << 256 | 0xC0ACDDCF9E90EDAF2272F533C53DA5A548F5751669D42E6B7B5EF0663976B8CF,
+    0xE352BF0EC4B115D0178471BF4479B3CE235CB465AD839A777D343D2393777FF2
+    << 256 | 0x00146DFBA838A0C144C9EDB4235177E93F4B1716153831EC98AB7CBEC8465C81,
+)  # fmt: skip
+"""Of an RSA key of 1,024 bits."""
 TPM, OTHER_TPM = SoftTpm("device"), SoftTpm("other device")
 SECRET, NONCE, SCALAR = token("credential secret"), token("challenge nonce"), token("credential scalar")
 CLAIM = hashed(domain("claim"), token("claim"))
@@ -114,6 +123,15 @@ def recorded() -> Cases:
         yield name, case | {"output": record["output"]}
 
 
+def weak_key() -> rsa.RSAPrivateKey:
+    """An RSA key that is too short for an issuer."""
+    p, q = WEAK_PRIMES
+    d = pow(65_537, -1, (p - 1) * (q - 1))
+    public = rsa.RSAPublicNumbers(65_537, p * q)
+    dp, dq, inverse = rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q)
+    return rsa.RSAPrivateNumbers(p, q, d, dp, dq, inverse, public).private_key()
+
+
 def good_evidence() -> Cases:
     def outcome(level: str, authority: bytes | None, given: dict[str, Any]) -> dict[str, Any]:
         ak = TPM.ak.point if given["kind"] == "tpm" else None
@@ -132,9 +150,17 @@ def good_evidence() -> Cases:
         ("tpm-no-ca", "the issuer is no certificate authority", Maker("leaf", MAKER, ca=False)),
         ("tpm-no-signing", "the issuer may not sign certificates", Maker("unused", MAKER, signs=False)),
         ("tpm-too-long", "a longer chain than an authority allows", Maker("third", MIDDLE)),
+        ("tpm-weak-issuer", "an issuer with an RSA key of 1,024 bits", Maker("weak", MAKER, weak_key())),
     ):
         given = offer({"chain": [chain.certify(TPM.ek), chain.certificate, MIDDLE.certificate]})
         yield good(name, description, "enrolment-evidence", evidence(given), **outcome("tpm", None, given))
+    for name, description, times, found in (
+        ("tpm-asked-then", "asked while its certificates were valid", [1_750_000_000, 1_760_000_000], root),
+        ("tpm-not-yet", "asked before its certificates were valid", [None, 1_700_000_000], None),
+        ("tpm-expired", "asked after its certificates had ended", [2_500_000_000, None], None),
+    ):
+        yield good(name, description, "enrolment-evidence", evidence(full) | {"asked": times},
+                   **outcome("tpm", found, full))  # fmt: skip
     bare = offer({"chain": []})
     yield good("tpm-uncertified", "a TPM without a certificate", "enrolment-evidence", evidence(bare),
                **outcome("tpm", None, bare))  # fmt: skip
