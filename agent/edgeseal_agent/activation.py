@@ -10,7 +10,7 @@ from typing import Any
 
 from edgeseal.errors import EdgesealError, EvidenceError, Unavailable
 from edgeseal_agent.commands import Outcome
-from edgeseal_agent.config import ModelConfig
+from edgeseal_agent.configmodel import ModelConfig
 from edgeseal_agent.inference import Engine, LoadedModel, explain, load_model
 from edgeseal_agent.journal import Journal
 from edgeseal_agent.packages import Packages

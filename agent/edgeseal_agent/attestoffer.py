@@ -7,7 +7,7 @@ from typing import Any
 
 from edgeseal import tpmstruct
 from edgeseal.errors import FormatError, UsageError
-from edgeseal_agent.config import TpmConfig
+from edgeseal_agent.configkey import TpmConfig
 
 
 def shown(config: TpmConfig) -> dict[str, Any]:

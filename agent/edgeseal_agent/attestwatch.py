@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from edgeseal import tpmstate
 from edgeseal.errors import EdgesealError, Unavailable
-from edgeseal_agent.config import TpmConfig
+from edgeseal_agent.configkey import TpmConfig
 from edgeseal_agent.journal import Journal
 from edgeseal_agent.store import Store
 

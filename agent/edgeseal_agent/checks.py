@@ -16,7 +16,8 @@ from typing import Final
 from edgeseal.errors import EdgesealError, Unavailable, UsageError
 from edgeseal_agent import identity, recovery
 from edgeseal_agent.clock import DeviceClock
-from edgeseal_agent.config import Config, TpmConfig
+from edgeseal_agent.config import Config
+from edgeseal_agent.configkey import TpmConfig
 from edgeseal_agent.disk import MB, DiskGuard
 from edgeseal_agent.freshness import Freshness, freshness
 from edgeseal_agent.initialise import read_pack

@@ -134,7 +134,7 @@ MakeLink = Callable[[Config, bytes, Uplink], Any]
 
 def connect(config: Config, log: bytes, uplink: Uplink) -> Any:
     """Return the configured connection to the broker, not yet started."""
-    from edgeseal_agent.daemon import make_link
+    from edgeseal_agent.mqttlink import make_link
 
     assert config.mqtt is not None
     return make_link(config.mqtt, log, uplink)

@@ -21,7 +21,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from edgeseal import topics
 from edgeseal.errors import EdgesealError, InvariantBroken, Unavailable, UsageError
 from edgeseal_agent import closing, identity, incidents, recovery, retention
 from edgeseal_agent.activation import Activation, ping
@@ -29,7 +28,7 @@ from edgeseal_agent.attestwatch import AttestWatch
 from edgeseal_agent.beliefs import Beliefs
 from edgeseal_agent.clock import DeviceClock
 from edgeseal_agent.commands import Commands
-from edgeseal_agent.config import Config, MqttConfig
+from edgeseal_agent.config import Config
 from edgeseal_agent.degraded import DEGRADE, Ledger, Unrecorded, is_recorders
 from edgeseal_agent.disk import MB, DiskGuard
 from edgeseal_agent.foldersource import FolderSource
@@ -40,6 +39,7 @@ from edgeseal_agent.journal import Journal
 from edgeseal_agent.listsource import ListSource
 from edgeseal_agent.lockwatch import LockWatch
 from edgeseal_agent.modelwatch import ModelWatch
+from edgeseal_agent.mqttlink import make_link
 from edgeseal_agent.notify import Notifier
 from edgeseal_agent.predecessor import LOST
 from edgeseal_agent.sealer import Sealer, Signer
@@ -47,7 +47,7 @@ from edgeseal_agent.sealing import SealPolicy
 from edgeseal_agent.source import Source
 from edgeseal_agent.store import Store
 from edgeseal_agent.thinning import Thinning
-from edgeseal_agent.uplink import Receiver, Uplink
+from edgeseal_agent.uplink import Uplink
 
 logger = logging.getLogger(__name__)
 
@@ -444,17 +444,3 @@ class Daemon:
             draft.rename(path)
         except OSError:
             return  # a full disk is the journal's to report
-
-
-def make_link(config: MqttConfig, log: bytes, uplink: Receiver) -> Any:
-    """Return the connection to the broker, not yet started. Raises UsageError for TLS files and passwords."""
-    from edgeseal.adapters.mqtt import Endpoint, MqttLink
-
-    password = None if config.password is None else config.password.path().read_text().splitlines()[0]
-    endpoint = Endpoint(
-        config.host, config.port, log.hex(), config.ca_file, config.cert_file, config.key_file, config.username,
-        password, config.keepalive_s, retry_min_s=0.5, retry_max_s=30.0,
-    )  # fmt: skip
-    return MqttLink(
-        endpoint, [topics.all_down(log)], uplink.received, on_ready=uplink.connected, on_failed=uplink.failed
-    )

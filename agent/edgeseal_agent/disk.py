@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from edgeseal.errors import Unavailable
-from edgeseal_agent.config import StorageConfig
+from edgeseal_agent.configlog import StorageConfig
 from edgeseal_agent.store import Store
 
 MB: Final = 1_048_576

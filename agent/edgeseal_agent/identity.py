@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgeseal.cose import PublicKey
 from edgeseal.errors import EdgesealError, InvariantBroken, UsageError
-from edgeseal_agent.config import Config, KeyConfig
+from edgeseal_agent.config import Config
+from edgeseal_agent.configkey import KeyConfig
 from edgeseal_agent.store import Store, store_error
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from edgeseal.errors import FormatError
 from edgeseal.record import decode_body
-from edgeseal_agent.config import IncidentConfig
+from edgeseal_agent.configlog import IncidentConfig
 from edgeseal_agent.incidents import new_id
 from edgeseal_agent.journal import Journal
 from edgeseal_agent.store import Store, set_meta

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from edgeseal import cbor, commitment, limits
 from edgeseal.errors import EdgesealError, UsageError
-from edgeseal_agent.config import ModelConfig
+from edgeseal_agent.configmodel import ModelConfig
 from edgeseal_agent.journal import Journal
 from edgeseal_agent.store import set_meta
 from edgeseal_agent.ticket import Appended, Ticket

@@ -53,13 +53,13 @@ Dial = Callable[[Config, bytes, Received], Line]
 
 def dial(config: Config, log: bytes, received: Received) -> Line:
     """Return the configured connection to the broker, started. Raises UsageError ``no_uplink``."""
-    from edgeseal_agent.daemon import make_link
+    from edgeseal_agent.mqttlink import make_link
 
     if config.mqtt is None:
         raise UsageError("no_uplink", "without mqtt the gateway cannot be asked", "set mqtt in the configuration")
     link = make_link(config.mqtt, log, _Answers(received))
     link.start()
-    return link  # type: ignore[no-any-return]
+    return link
 
 
 class _Answers:

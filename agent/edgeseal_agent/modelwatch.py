@@ -15,7 +15,7 @@ from typing import Final
 from edgeseal.adapters.packagedir import read_package
 from edgeseal.errors import EdgesealError, UsageError
 from edgeseal.model import package_digest
-from edgeseal_agent.config import ModelConfig
+from edgeseal_agent.configmodel import ModelConfig
 from edgeseal_agent.inference import explain
 from edgeseal_agent.journal import Journal
 

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from edgeseal_agent.config import UplinkConfig
+from edgeseal_agent.configlink import UplinkConfig
 
 UNKNOWN_KEY: Final = "unknown_key"
 """The refusal of a log that is not enrolled yet."""

@@ -13,75 +13,33 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing, suppress
-from typing import Any, Final, Protocol
+from contextlib import closing
+from typing import Any, Final
 
 from edgeseal import messages, topics
 from edgeseal.errors import EdgesealError, EvidenceError, Unavailable, VerificationError
-from edgeseal.head import FleetHead, SignedDeviceHead
 from edgeseal.messages import Chunk, CommandMessage, Fetch, Hello, KeysetMessage, ReceiptMessage, Refusal, Resend
 from edgeseal_agent import outbox
 from edgeseal_agent.authority import ProofMissing
 from edgeseal_agent.beliefs import Beliefs
-from edgeseal_agent.config import UplinkConfig
+from edgeseal_agent.configlink import UplinkConfig
 from edgeseal_agent.identity import Identity
 from edgeseal_agent.journal import Journal
 from edgeseal_agent.sending import SendState
 from edgeseal_agent.store import Store
+from edgeseal_agent.uplinkpackages import NO_PACKAGE, PackageFetch
+from edgeseal_agent.uplinkreceipts import Receipts
+from edgeseal_agent.uplinkroles import Link, Orders
 
 logger = logging.getLogger(__name__)
 
 HELLO_EVERY_S: Final = 0.5
 """Least time between two ``hello`` that answer a missing proof."""
 IDLE_S: Final = 5.0
-CHUNK_TIMEOUT_S: Final = 10.0
-NO_PACKAGE: Final = frozenset({"package_unknown", "model_not_approved", "model_revoked", "model_not_granted"})
-"""Refusals that answer a ``fetch``: the gateway does not have the package, or the model registry forbids it."""
 SET_BACK: Final = "device_behind"
 """The gateway holds more of this log than the device: its store was set back."""
 MAX_RECEIVED: Final = 64
 """Messages taken from the link and not dealt with; the link reads no more from the network then."""
-FETCH_PATIENCE_S: Final = 300.0
-"""How long a package may bring no new byte before it is called unavailable."""
-
-
-class Link(Protocol):
-    """A connection to the broker that keeps itself up."""
-
-    @property
-    def ready(self) -> bool:
-        """Whether it is connected, with its subscriptions made."""
-
-    def publish(self, topic: str, payload: bytes) -> None:
-        """Send one message, at least once. Raises Unavailable when it is not ready or too much is under way."""
-
-
-class Receiver(Protocol):
-    """Who is told of a link: that it is up, what came, and that it gave up."""
-
-    def connected(self) -> None:
-        """The link is up and subscribed."""
-
-    def received(self, topic: str, payload: bytes, ack: Callable[[], None]) -> None:
-        """A message came; ``ack`` is called once it is dealt with."""
-
-    def failed(self, error: BaseException) -> None:
-        """The link gave up for good."""
-
-
-class Orders(Protocol):
-    """Who is handed commands and keysets, by the uplink's thread; ``position`` is that of the last command taken."""
-
-    position: int | None
-
-    def receive(self, message: CommandMessage) -> None:
-        """Judge one command."""
-
-    def take_keyset(self, message: KeysetMessage) -> None:
-        """Judge one keyset."""
-
-    def tick(self) -> None:
-        """Called now and then."""
 
 
 class Uplink:
@@ -91,16 +49,12 @@ class Uplink:
         self, store: Store, journal: Journal, beliefs: Beliefs, identity: Identity, config: UplinkConfig,
         max_package_bytes: int,
     ) -> None:  # fmt: skip
-        self._journal = journal
         self._beliefs = beliefs
         self._identity = identity
-        self._max_package_bytes = max_package_bytes
         self._connection = store.reader()
         self._state = SendState(config, outbox.acknowledged(self._connection))
         self._events: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._received = threading.Semaphore(MAX_RECEIVED)
-        self._chunks: queue.SimpleQueue[Chunk | None] = queue.SimpleQueue()
-        self._wanted: tuple[bytes, int] | None = None
         self._link: Link | None = None
         self._commands: Orders | None = None
         self._hello_at_s = 0.0
@@ -109,6 +63,10 @@ class Uplink:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self.counts: Counter[str] = Counter()
+        self._receipts = Receipts(self._connection, journal, beliefs, identity, self.counts)
+        self._packages = PackageFetch(
+            identity.log, max_package_bytes, self._events.put, self._publish_fetch, self.counts, self._stopping
+        )
         self._stored_bare = 0
         self.last_refusal: dict[str, Any] | None = None
         self.last_receipt_s: float | None = None
@@ -174,23 +132,7 @@ class Uplink:
 
         Raises Unavailable ``package_unavailable``: too large, or no new byte for FETCH_PATIENCE_S; ``stopping``.
         """
-        data = bytearray()
-        total: int | None = None
-        deadline = time.monotonic() + FETCH_PATIENCE_S
-        while total is None or len(data) < total:
-            chunk = self._fetch_chunk(digest, len(data))
-            if self._stopping.is_set():
-                raise Unavailable("stopping", "the agent is stopping")
-            if chunk is None or not chunk.data:
-                if time.monotonic() > deadline:
-                    raise Unavailable("package_unavailable", f"the gateway does not send package {digest.hex()}")
-                continue
-            if chunk.total > self._max_package_bytes:
-                raise Unavailable("package_unavailable", f"{chunk.total} bytes, model.max_package_mb allows fewer")
-            total = chunk.total
-            data += chunk.data
-            deadline = time.monotonic() + FETCH_PATIENCE_S
-        return bytes(data[:total])
+        return self._packages.fetch(digest)
 
     def status(self) -> dict[str, Any]:
         """Return what ``status`` shows of the way to the gateway."""
@@ -288,6 +230,9 @@ class Uplink:
         assert self._link is not None
         self._link.publish(topics.up(self._identity.log, kind), payload)
 
+    def _publish_fetch(self, fetch: Fetch) -> None:
+        self._publish("fetch", fetch.encode())
+
     def _on_message(self, topic: str, payload: bytes) -> None:
         """Decode one message and hand it on; what is malformed is counted and dropped."""
         try:
@@ -315,49 +260,19 @@ class Uplink:
                 return  # it has the header, the body is gone, and the record that says so follows
             self._state.resend(min(message.start, outbox.signed_size(self._connection)), time.monotonic())
         elif isinstance(message, Chunk):
-            self._chunk(message)
+            self._packages.hand_on(message)
 
     def _receipt(self, message: ReceiptMessage) -> None:
-        """Check a receipt against our own head, the keyset and what was seen; only then take note of it."""
-        head = SignedDeviceHead.decode(message.head)
-        row = self._connection.execute("SELECT payload FROM heads WHERE size = ?", (head.head.size,)).fetchone()
-        if row is None or head.signed.payload != row[0]:
-            raise VerificationError(
-                "receipt_head", f"the receipt is for a head of size {head.head.size} that is not ours"
-            )
-        head.verify(self._identity.key)
         try:
-            included = self._beliefs.include(message.head, message.receipt, message.start, message.path)
+            size = self._receipts.take(message)
         except ProofMissing:
             self.counts["proof_missing"] += 1
             self._hello_due = True
             return
-        size, fleet = head.head.size, included.fleet
-        finality = self._finality(message, fleet)
-        kept = outbox.Receipt(size, included.position, fleet.size, message.head, message.receipt, finality)
-        self._journal.execute(lambda connection: outbox.keep_receipt(connection, kept))
-        self.counts["receipts"] += 1
         self.last_receipt_s = time.time()
         with self._changed:
             self._state.receipt(size)
             self._changed.notify_all()
-
-    def _finality(self, message: ReceiptMessage, fleet: FleetHead) -> int:
-        """Return what a checked receipt says of the chain; only a final anchor is believed for longer than that.
-
-        Raises VerificationError ``receipt_head``: the anchor is of another fleet head than the receipt.
-        """
-        anchor = message.anchor
-        if anchor is None:
-            return outbox.PENDING
-        if (anchor.size, anchor.root) != (fleet.size, fleet.root):
-            raise VerificationError("receipt_head", f"an anchor of size {anchor.size}, a receipt under {fleet.size}")
-        if not message.final:
-            self.counts["receipts_confirmed"] += 1
-            return outbox.CONFIRMED
-        self._beliefs.told_anchor(anchor)
-        self.counts["receipts_final"] += 1
-        return outbox.FINAL
 
     def _refusal(self, message: Refusal) -> None:
         """The gateway did not take something. Everything is kept; it is sent again after a wait."""
@@ -368,7 +283,7 @@ class Uplink:
             )
         self.last_refusal = {"code": message.code, "detail": message.detail, "size": message.size}
         if message.code in NO_PACKAGE:
-            self._chunk(None)
+            self._packages.hand_on(None)
             return
         if message.code == "bodies_missing":
             # Everything below this size is stored; what it misses it asks for by position, in a message of its own.
@@ -381,36 +296,6 @@ class Uplink:
         self._hello_due = True
         self._hello_at_s = max(self._hello_at_s, now_s + (self._state.wait_s(now_s) or 0.0))
 
-    def _fetch_chunk(self, digest: bytes, offset: int) -> Chunk | None:
-        """Ask for one chunk and return it, None when it did not come in time. Raises Unavailable
-        ``package_unavailable``.
-        """
-        self._wanted = digest, offset
-        self._events.put(lambda: self._ask_chunk(digest, offset))
-        until = time.monotonic() + CHUNK_TIMEOUT_S
-        while (left := until - time.monotonic()) > 0 and not self._stopping.is_set():
-            try:
-                chunk = self._chunks.get(timeout=min(left, 0.5))
-            except queue.Empty:
-                continue
-            if chunk is None:
-                raise Unavailable("package_unavailable", f"the gateway has no package {digest.hex()}")
-            if chunk.package == digest and chunk.offset == offset:
-                return chunk
-        return None
-
-    def _chunk(self, chunk: Chunk | None) -> None:
-        """Hand on the answer to the fetch that waits, once; what nobody asked for is counted and dropped."""
-        wanted = self._wanted
-        if wanted is None or (chunk is not None and (chunk.package, chunk.offset) != wanted):
-            self.counts["dropped_chunk"] += 1
-            return
-        self._wanted = None
-        self._chunks.put(chunk)
-
-    def _ask_chunk(self, digest: bytes, offset: int) -> None:
-        with suppress(Unavailable):
-            self._publish("fetch", Fetch(self._identity.log, digest, offset).encode())
 
 
 def _nothing() -> None:

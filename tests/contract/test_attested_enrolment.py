@@ -23,7 +23,7 @@ from edgeseal.adapters.tpmtools import TpmTools
 from edgeseal.errors import Unavailable, VerificationError
 from edgeseal_agent import checks
 from edgeseal_agent.attestoffer import shown
-from edgeseal_agent.config import TpmConfig
+from edgeseal_agent.configkey import TpmConfig
 from tests.enrolments import TOKEN
 from tests.realparts.tpm import Maker, SoftwareTpm, key_of
 from tests.softtpm import SoftTpm

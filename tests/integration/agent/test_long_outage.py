@@ -18,7 +18,7 @@ from edgeseal.record import decode_body
 from edgeseal.segment import Item, Segment
 from edgeseal_agent import config, identity, incidents, recovery
 from edgeseal_agent.clock import DeviceClock
-from edgeseal_agent.config import StorageConfig
+from edgeseal_agent.configlog import StorageConfig
 from edgeseal_agent.disk import DiskGuard
 from edgeseal_agent.journal import Journal
 from edgeseal_agent.sealer import Sealer

@@ -13,7 +13,7 @@ from edgeseal.errors import Unavailable
 from edgeseal_agent.activation import ping
 from edgeseal_agent.beliefs import Beliefs
 from edgeseal_agent.commands import Action, Commands
-from edgeseal_agent.config import UplinkConfig
+from edgeseal_agent.configlink import UplinkConfig
 from edgeseal_agent.uplink import Uplink
 
 from .conftest import Bench

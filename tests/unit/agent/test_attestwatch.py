@@ -11,7 +11,7 @@ from edgeseal.cose import PublicKey
 from edgeseal.errors import Unavailable
 from edgeseal.record import decode_body
 from edgeseal_agent.attestwatch import FAULT, AttestWatch
-from edgeseal_agent.config import TpmConfig
+from edgeseal_agent.configkey import TpmConfig
 from tests.softtpm import SoftTpm
 
 from .conftest import Bench

@@ -8,6 +8,9 @@ import pytest
 
 from edgeseal.errors import UsageError
 from edgeseal_agent import config
+from edgeseal_agent.configfields import Secret
+from edgeseal_agent.configkey import TpmConfig
+from edgeseal_agent.configlog import SealConfig
 
 LEAST = """\
 schema: edgeseal-agent/1
@@ -28,7 +31,7 @@ def test_the_least_configuration_and_its_defaults(tmp_path: Path) -> None:
     found = load(tmp_path, LEAST)
     assert found.state_dir == tmp_path / "state" and found.provisioning == tmp_path / "pack.cbor"
     assert (found.epoch, found.groups, found.mqtt, found.clock) == (1, (), None, "auto")
-    assert found.seal == config.SealConfig(64, 1_000, 60)
+    assert found.seal == SealConfig(64, 1_000, 60)
     assert found.key.environment == (("SOFTHSM2_CONF", str(tmp_path / "state/token/softhsm2.conf")),)
     assert found.key.pin.path() == tmp_path / "state/token/edge.pin"
     assert found.model.packages_dir == tmp_path / "state/packages"
@@ -38,9 +41,9 @@ def test_the_least_configuration_and_its_defaults(tmp_path: Path) -> None:
 
 def test_where_the_tpm_is(tmp_path: Path) -> None:
     found = load(tmp_path, LEAST + "tpm: {evidence_dir: shown}\n").tpm
-    assert found == config.TpmConfig(tmp_path / "shown", "device:/dev/tpmrm0", 3_600, None)
+    assert found == TpmConfig(tmp_path / "shown", "device:/dev/tpmrm0", 3_600, None)
     said = 'tpm: {evidence_dir: /shown, tcti: "swtpm:port=1", attest_s: 60, counter: "0x1500010"}\n'
-    assert load(tmp_path, LEAST + said).tpm == config.TpmConfig(Path("/shown"), "swtpm:port=1", 60, "0x1500010")
+    assert load(tmp_path, LEAST + said).tpm == TpmConfig(Path("/shown"), "swtpm:port=1", 60, "0x1500010")
     assert load(tmp_path, LEAST).tpm is None
     for wrong in ("{}", "{evidence_dir: x, attest_s: 0}", '{evidence_dir: x, counter: "0x81010003"}'):
         with pytest.raises(UsageError, match="config_invalid"):
@@ -115,7 +118,7 @@ def test_a_missing_file_says_so(tmp_path: Path) -> None:
 
 
 def test_a_credential_stands_where_systemd_put_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    secret = config.Secret(None, "pin")
+    secret = Secret(None, "pin")
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     with pytest.raises(UsageError) as caught:
         secret.path()

@@ -20,7 +20,8 @@ from edgeseal.pack import Pack
 from edgeseal.record import decode_body
 from edgeseal.statements.enrolment import device_log_id
 from edgeseal_agent import closing, decommission, identity, initialise, lost, predecessor, recovery, rotation
-from edgeseal_agent.config import Config, KeyConfig, load
+from edgeseal_agent.config import Config, load
+from edgeseal_agent.configkey import KeyConfig
 from edgeseal_agent.initialise import initialise as make
 from edgeseal_agent.store import Store
 from tests.fleetside import FleetSide, make_pack

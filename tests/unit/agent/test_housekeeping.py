@@ -14,7 +14,7 @@ from edgeseal.errors import InvariantBroken, Unavailable, UsageError
 from edgeseal.record import CLOCK_SOURCES
 from edgeseal_agent import identity, outbox, retention
 from edgeseal_agent.clock import DeviceClock
-from edgeseal_agent.config import StorageConfig
+from edgeseal_agent.configlog import StorageConfig
 from edgeseal_agent.disk import DiskGuard
 from edgeseal_agent.inference import MAX_INLINE, keep_opening
 from edgeseal_agent.notify import Notifier

@@ -12,7 +12,8 @@ import pytest
 from edgeseal.errors import UsageError
 from edgeseal.record import decode_body
 from edgeseal_agent import incidents, retention
-from edgeseal_agent.config import IncidentConfig, load
+from edgeseal_agent.config import load
+from edgeseal_agent.configlog import IncidentConfig
 from edgeseal_agent.incidentrule import IncidentRule
 from edgeseal_agent.inference import keep_opening
 

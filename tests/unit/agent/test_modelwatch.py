@@ -13,7 +13,7 @@ from edgeseal.adapters.packagedir import read_package
 from edgeseal.errors import UsageError
 from edgeseal.model import package_digest
 from edgeseal.record import decode_body
-from edgeseal_agent.config import ModelConfig
+from edgeseal_agent.configmodel import ModelConfig
 from edgeseal_agent.modelwatch import ModelWatch
 from edgeseal_console.demo.parts import CHECKOUT
 

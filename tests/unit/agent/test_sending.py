@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeseal_agent.config import UplinkConfig
+from edgeseal_agent.configlink import UplinkConfig
 from edgeseal_agent.sending import GRACE_S, SendState
 
 CONFIG = UplinkConfig(inflight_segments=4, receipt_timeout_s=30, retry_min_s=1, retry_max_s=8, flush_s=0)

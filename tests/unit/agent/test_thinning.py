@@ -14,6 +14,7 @@ from edgeseal.errors import Unavailable, UsageError
 from edgeseal.record import NEVER_DROPPED, decode_body
 from edgeseal_agent import config, incidents, outbox, recovery
 from edgeseal_agent.clock import DeviceClock
+from edgeseal_agent.configlink import UplinkConfig
 from edgeseal_agent.disk import MB, DiskGuard
 from edgeseal_agent.sending import SendState
 from edgeseal_agent.thinning import CLASSES, ERASABLE, MAX_PLAN, Thinning, stripped
@@ -287,7 +288,7 @@ def test_what_is_sent_of_them_is_their_header(bench: Bench) -> None:
 
 
 def test_no_receipt_is_waited_for_that_cannot_come() -> None:
-    state = SendState(config.UplinkConfig(4, 30, 1, 60, 10), 0)
+    state = SendState(UplinkConfig(4, 30, 1, 60, 10), 0)
     state.connect(0.0)
     state.has_sent(100, 0.0, accounted_at=250)
     assert state.in_flight == 0 and state.sent == 100 and state.may_send(0.0)

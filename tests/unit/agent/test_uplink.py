@@ -14,7 +14,8 @@ from edgeseal import messages, topics
 from edgeseal.head import DeviceHead, SignedDeviceHead
 from edgeseal.messages import Anchor, Chunk, ReceiptMessage, Refusal
 from edgeseal_agent import outbox
-from edgeseal_agent.uplink import MAX_RECEIVED, NO_PACKAGE
+from edgeseal_agent.uplink import MAX_RECEIVED
+from edgeseal_agent.uplinkpackages import NO_PACKAGE
 from tests.world import Key
 
 from .conftest import Bench, MakeBench
