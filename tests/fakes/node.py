@@ -40,6 +40,7 @@ class FakeNode(EvmClient):
         self.wrong_code = False
         self.final_depth = final_depth
         self.final_lie: int | None = None
+        self.knows_final = True
         self.count_lie: int | None = None
         self.receipt_lies: dict[bytes, TxReceipt | None] = {}
         self.forgets_state = False
@@ -96,6 +97,8 @@ class FakeNode(EvmClient):
 
     def header(self, block: Where) -> BlockHeader | None:
         self._ask("header")
+        if block == "finalized" and not self.knows_final:
+            raise say("finalized block not found", -39001)
         found = self._block(block)
         return None if found is None else found.header
 

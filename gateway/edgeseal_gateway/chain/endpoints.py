@@ -23,7 +23,8 @@ LONGEST_PAUSE_S: Final = 60.0
 STALE_BLOCKS: Final = 3
 """An endpoint so many blocks behind another is asked last."""
 SILENT_S: Final = 900.0
-"""An endpoint that was silent for so long is not waited for any more before a block is called final."""
+"""An endpoint that was silent for so long, or answered and knew no ``finalized``, is not waited for any more before a
+block is called final."""
 QUORUM: Final = 2
 """Endpoints that must call a block final, where so many are named and not silent or banned."""
 _Found = TypeVar("_Found")
@@ -31,7 +32,10 @@ _Found = TypeVar("_Found")
 
 @dataclass(slots=True)
 class Endpoint:
-    """One endpoint and what is known of it. ``height``: its newest block when last asked; times are monotonic."""
+    """One endpoint and what is known of it. ``height``: its newest block when last asked; times are monotonic.
+
+    ``silent_since``: when it last answered; ``untold_since``: since when it answers and names no final block.
+    """
 
     client: EvmClient
     checked: bool = False
@@ -42,6 +46,7 @@ class Endpoint:
     errors: int = 0
     again_at: float = 0.0
     silent_since: float | None = None
+    untold_since: float | None = None
 
     @property
     def name(self) -> str:
@@ -123,13 +128,18 @@ class Endpoints:
 
     @property
     def trouble(self) -> EdgesealError | None:
-        """What a person should look at: an endpoint that is banned, or silent for so long that it is not waited for."""
+        """What a person should look at: an endpoint that is banned, or silent, of what is final at least, for so long
+        that it is not waited for.
+        """
         now = self._monotonic()
         for one in self.every:
             if one.banned is not None:
                 return one.banned
             if one.silent_since is not None and now - one.silent_since >= SILENT_S and one.trouble is not None:
                 return Unavailable("rpc_silent", f"{one.name} has been silent for long: {one.trouble.message}")
+            if one.silent_since is None and self._is_past_waiting(one):
+                text = f"{one.name} knows no `finalized` block: what is called final rests on the other endpoints"
+                return Unavailable("rpc_silent", text, "name an endpoint that follows the chain's finality")
         return None
 
     def broadcast(self, raw: bytes) -> list[tuple[Answer, str]]:
@@ -173,23 +183,25 @@ class Endpoints:
     def final(self, number: int, block: bytes, confirmations: int | None) -> bool:
         """Tell whether a block is final: by the ``finalized`` tag, or so many blocks deep.
 
-        QUORUM endpoints must say so, or as many as there are, not counting the banned and the long silent; and none may
-        say that another block stands there.
+        QUORUM endpoints must say so, or as many as there are, not counting the banned, the long silent, and those that
+        for as long have known no ``finalized``; and none of all that answer may say that another block stands there.
         """
-        usable, now = self.usable(), self._monotonic()
-        awaited = [
-            one
-            for one in self.every
-            if one in usable or (one.banned is None and (one.silent_since is None or now - one.silent_since < SILENT_S))
-        ]
         yes = 0
-        for one in usable:
+        for one in self.usable():
             reached = self._reached(one, confirmations)
-            has = self._has(one, number, block) if reached is not None else None
+            if reached is None and one.untold_since is None:
+                continue  # it did not answer
+            has = self._has(one, number, block)
             if has is False:
                 return False
             yes += bool(has) and reached is not None and reached >= number
+        awaited = [one for one in self.every if one.banned is None and not self._is_past_waiting(one)]
         return yes >= max(1, min(QUORUM, len(awaited)))
+
+    def _is_past_waiting(self, one: Endpoint) -> bool:
+        """Tell whether an endpoint has said nothing of what is final for so long that it is not waited for."""
+        since = one.untold_since if one.silent_since is None else one.silent_since
+        return since is not None and self._monotonic() - since >= SILENT_S
 
     def _reached(self, one: Endpoint, confirmations: int | None) -> int | None:
         """Return the number of an endpoint's newest final block, None when it does not answer or knows none."""
@@ -197,9 +209,16 @@ class Endpoints:
             return one.height - confirmations + 1
         try:
             found = one.client.header("finalized")
-        except (Unavailable, Rejected) as error:
+        except Rejected:  # a node that does not know the tag says so: nothing is wrong with it otherwise
+            found = None
+        except Unavailable as error:
             self._failed(one, error)
+            one.untold_since = None
             return None
+        if found is not None:
+            one.untold_since = None
+        elif one.untold_since is None:
+            one.untold_since = self._monotonic()
         return None if found is None else found.number
 
     def _has(self, one: Endpoint, number: int, block: bytes) -> bool | None:

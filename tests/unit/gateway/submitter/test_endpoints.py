@@ -205,6 +205,50 @@ def test_S37_one_that_calls_blocks_final_too_early_is_not_enough(two: Rig) -> No
     assert two.state() == anchors.FINAL
 
 
+def test_S37_one_that_knows_no_finality_is_not_waited_for_forever(two: Rig) -> None:
+    two.nodes[0].knows_final = False
+    two.confirm()
+    two.mine(30)
+    two.step(3)
+    assert two.state() == anchors.CONFIRMED and told(two) is None, "it may come to know it"
+    assert [one.errors for one in two.endpoints.every] == [0, 0], "nothing else is wrong with it"
+    two.wait(endpoints.SILENT_S + 1)
+    two.step()
+    assert two.state() == anchors.FINAL and told(two) == "rpc_silent"
+    two.nodes[0].knows_final = True
+    two.work(two.grow("one"))
+    assert told(two) is None
+
+
+def test_S37_one_that_knows_no_finality_still_contradicts(two: Rig) -> None:
+    two.nodes[0].knows_final = False
+    two.mine(30)
+    header = two.nodes[1].header(3)
+    assert header is not None
+    two.step()
+    assert not two.endpoints.final(3, header.hash, None)
+    two.wait(endpoints.SILENT_S + 1)
+    two.endpoints.refresh()
+    assert two.endpoints.final(3, header.hash, None)
+    fork = FakeChain(two.profile, two.signer.public_key)
+    fork.base_fee = 7
+    for _ in range(30):
+        fork.mine([])
+    two.nodes[0].chain = fork
+    assert not two.endpoints.final(3, header.hash, None)
+
+
+def test_S37_where_none_knows_finality_nothing_is_final(two: Rig) -> None:
+    for node in two.nodes:
+        node.knows_final = False
+    two.confirm()
+    two.mine(30)
+    two.step()
+    two.wait(2 * endpoints.SILENT_S)
+    two.step(3)
+    assert two.state() == anchors.CONFIRMED and told(two) == "rpc_silent"
+
+
 TEXTS = [
     ("already known", Answer.KNOWN),
     ("transaction already imported", Answer.KNOWN),
