@@ -38,11 +38,12 @@ def licence(name: str) -> str:
         said = metadata(name)
     except PackageNotFoundError:  # of another Python or machine than this one
         return listed()[name]
-    if expression := said.get("License-Expression"):
-        return str(expression)
+    if expressions := said.get_all("License-Expression"):
+        return str(expressions[0])
     classifiers = [line.split(" :: ") for line in said.get_all("Classifier") or []]
     classes = [words[-1] for words in classifiers if words[0] == "License"]
-    found = [one for one in classes if one not in ("OSI Approved", "DFSG approved")] or [str(said.get("License"))]
+    named = [one for one in classes if one not in ("OSI Approved", "DFSG approved")]
+    found = named or said.get_all("License") or ["none"]
     return " AND ".join(SAID_OTHERWISE.get(one, one) for one in found)
 
 
