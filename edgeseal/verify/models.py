@@ -153,4 +153,8 @@ def judge_reexecution(history: History, models: Models, compared: Compared, done
     if history.holes:
         case.leave_open("records_missing", "records are missing, inferences could be among them")
     need_signed(case, history, compared)
-    case.prove(f"{done.matched} inferences run again on {done.environment} gave their committed outputs, bit for bit")
+    if models.inferences:
+        where = f"run again on {done.environment}"
+        case.prove(f"{done.matched} inferences {where} gave their committed outputs, bit for bit")
+    else:
+        case.prove("this history holds no inference that could be run again")

@@ -6,6 +6,7 @@ import json
 import random
 import zipfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,14 @@ import pytest
 
 from edgeseal import cbor, trust
 from edgeseal.errors import FormatError
+from edgeseal.segment import header_only
+from edgeseal.verify import Answer
 from edgeseal_console import cli
+from edgeseal_console.investigate import replay, report
 from edgeseal_console.investigate.escape import safe
 from edgeseal_console.investigate.inspect import identify
+from edgeseal_console.investigate.opening import opened
+from edgeseal_console.investigate.verify import ground
 from tests.world import Device, World, simple
 
 EVIL = "\x1b[2Jé‮<script>alert(1)</script>"
@@ -193,6 +199,50 @@ def test_collecting_two_devices_exports_keeps_what_each_shows(
     code, verdict = as_json(capsys, "verify", out, "--ask", "integrity,append_only")
     assert code == 0 and verdict["records"] == first.size + second.size
     assert run(capsys, "collect", *exports, "--out", out)[0] == 1  # it exists
+
+
+def test_two_exports_of_one_device_are_put_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The older one still has bodies that were thinned since; neither is lost, whichever is named first."""
+    world, device = simple()
+    shorter = device.items()[:27]
+    thinned = [header_only(i.header or b"", "quota") if n == 20 else i for n, i in enumerate(device.items())]
+    exports = []
+    for name, items in (("old", shorter), ("new", thinned)):
+        (tmp_path / name).mkdir()
+        exports.append(write(tmp_path / name, world.files([device], items={device.log: items})))
+    for number, order in enumerate((exports, exports[::-1])):
+        out = tmp_path / f"{number}.zip"
+        assert run(capsys, "collect", "--device", order[0], "--device", order[1], "--out", out)[0] == 0
+        code, told = as_json(capsys, "replay", out, "--ask", "integrity")
+        assert code == 0 and told["records"] == device.size and told["timeline_cut"] is False
+        assert [event for event in told["timeline"] if event["gap"]] == []
+        with opened(out) as bundle:
+            assert sum(1 for _ in bundle.openings(device.log)) == len(device.openings)
+    holed = world.files([device], items={device.log: shorter})
+    more = world.files([device], items={device.log: device.items()[30:]}, start=30)
+    holed |= {name: data for name, data in more.items() if "records/" in name}
+    assert run(capsys, "collect", "--device", write(tmp_path, holed), "--out", tmp_path / "no.zip")[0] == 1
+
+
+def test_a_report_and_a_timeline_say_where_they_end(
+    case: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, bundle, _ = case
+    monkeypatch.setattr(report, "MAX_EVENTS", 5)
+    monkeypatch.setattr(replay, "MAX_EVENTS", 5)
+    page = tmp_path / "report.html"
+    assert run(capsys, "report", bundle, "--out", page)[0] == 3
+    text = page.read_text()
+    assert "The first 5 events only" in text and "None in this history" not in text and ">fault<" in text
+    _, told = as_json(capsys, "replay", bundle, "--ask", "integrity")
+    assert len(told["timeline"]) == 5 and told["timeline_cut"] is True
+
+
+def test_what_is_attested_is_never_shown_as_proved() -> None:
+    attested = Answer("ok", "", ground="ATTESTED", by=None)
+    assert ground(attested) == "ATTESTED by nobody named"
+    assert ground(replace(attested, by="gateway ab")) == "ATTESTED by gateway ab"
+    assert ground(replace(attested, ground="PROVED")) == "PROVED"
 
 
 def test_safe_escapes_what_could_deceive() -> None:

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import reduce
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -27,6 +28,7 @@ from edgeseal.record import Header, decode_body
 from edgeseal_console.gateway import GatewayClient
 from edgeseal_console.investigate.collectstate import ChainState
 from edgeseal_console.investigate.merge import (
+    all_openings,
     anchored_size,
     fleet_order,
     head_log,
@@ -35,6 +37,7 @@ from edgeseal_console.investigate.merge import (
     log_of,
     merged,
     receipt_size,
+    whole_run,
 )
 from edgeseal_console.investigate.opening import opened
 
@@ -106,7 +109,10 @@ class Collection:
         """Write the whole bundle; return what is in it, as counts."""
         index = self.client.get("/v1/export/index") if self.client else {}
         devices = [bytes.fromhex(device["log"]) for device in index.get("devices", [])]
-        own = {log: export for export in self.exports for log in export.logs()}
+        own: dict[bytes, list[Bundle]] = {}
+        for export in self.exports:
+            for log in export.logs():
+                own.setdefault(log, []).append(export)
         self.say("fleet log")
         for export in reversed(self.exports):
             self._statements.update(export.statements())
@@ -116,7 +122,7 @@ class Collection:
             self._statements = {pos: raw for pos, raw in self._statements.items() if pos < self._below}
         ends = self._ends() if self.anchored_only else None
         for log in sorted({*devices, *own}):
-            self._device(writer, log, own.get(log), log in devices, ends)
+            self._device(writer, log, own.get(log, []), log in devices, ends)
         self._write_statements(writer)
         fleet_log = self._fleet(writer, index, sorted({*devices, *own}))
         self._anchors(writer, max((anchor["size"] for anchor in index.get("anchors", [])), default=0))
@@ -134,23 +140,24 @@ class Collection:
         return ends
 
     def _device(
-        self, writer: Writer, log: bytes, own: Bundle | None, known: bool, ends: dict[bytes, int] | None
+        self, writer: Writer, log: bytes, own: list[Bundle], known: bool, ends: dict[bytes, int] | None
     ) -> None:
         self.say(f"device log {log.hex()[:16]}…")
         heads = set(self._heads(log)) if known else set()
-        heads |= set(own.heads(log)) if own else set()
+        heads |= {raw for export in own for raw in export.heads(log)}
         heads |= {raw for raw in self._evidence() if head_log(raw) == log}
         end = max(map(head_size, heads), default=0)  # what no signed head covers is evidence of nothing
         if ends is not None:
             end = ends.get(log, 0)
             heads = {raw for raw in heads if head_size(raw) <= end}
         theirs = self._items(log) if known else iter(())
-        ours = (tuple(item) for _, items in own.records(log) for item in items) if own else iter(())
+        none: Iterator[Item] = iter(())
+        ours = reduce(merged, (whole_run(export, log) for export in own), none)
         writer.records(log, self._watched(islice(merged(theirs, ours), end)))
         writer.heads(log, sorted(heads, key=lambda raw: (head_size(raw), raw)))
         self._count("device heads", len(heads))
         if own:
-            writer.openings(log, (opening for opening in own.openings(log) if opening.seq < end))
+            writer.openings(log, (opening for opening in all_openings(own, log) if opening.seq < end))
 
     def _watched(self, items: Iterable[Item]) -> Iterator[Item]:
         """Pass items on; note the fleet heads that records carry, so that consistency proofs to them can be fetched."""

@@ -4,12 +4,14 @@ verified.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator
-from itertools import zip_longest
+from itertools import groupby, zip_longest
 
 from edgeseal import segment
-from edgeseal.bundle import AnchorEvidence, Item
-from edgeseal.errors import EvidenceError, Unavailable
+from edgeseal.bundle import AnchorEvidence, Bundle, Item
+from edgeseal.commitment import Opening
+from edgeseal.errors import EvidenceError, FormatError, Unavailable
 from edgeseal.evmproof import verify_log
 from edgeseal.fleetlog_event import decode_anchored
 from edgeseal.head import SignedDeviceHead, SignedFleetHead
@@ -27,6 +29,27 @@ def merged(theirs: Iterator[Item], ours: Iterator[Item]) -> Iterator[Item]:
             yield device
         else:
             yield min(gateway, device, key=lambda item: int(item[0]))
+
+
+def whole_run(export: Bundle, log: bytes) -> Iterator[Item]:
+    """Yield a log's items from the first on. Raises FormatError ``bundle_missing`` for a hole, behind which positions
+    would be others than they are, and what Bundle raises.
+    """
+    expected = 0
+    for start, items in export.records(log):
+        if start != expected:
+            raise FormatError("bundle_missing", f"records {expected} to {start - 1} of log {log.hex()} are not in it")
+        yield from (tuple(item) for item in items)
+        expected = start + len(items)
+
+
+def all_openings(exports: Iterable[Bundle], log: bytes) -> Iterator[Opening]:
+    """Yield the openings of a log that any export has, each once, in the order of records. Raises what Bundle
+    raises.
+    """
+    together = heapq.merge(*(export.openings(log) for export in exports), key=lambda opening: opening.seq)
+    for _, some in groupby(together, key=lambda opening: opening.seq):
+        yield from dict.fromkeys(some)
 
 
 def _leaf(item: Item) -> bytes:

@@ -36,7 +36,9 @@ def run(args: Any) -> int:
     if not args.reinfer:
         verdict = counted(verdict, args.ask)
     if args.json:
-        fields = verdict.as_json() | {"timeline": list(islice(_timeline(args), MAX_EVENTS))}
+        events_told = _timeline(args)
+        told = list(islice(events_told, MAX_EVENTS))
+        fields = verdict.as_json() | {"timeline": told, "timeline_cut": next(events_told, None) is not None}
         print(json.dumps(fields, indent=1))
     else:
         for line in _lines(args):

@@ -21,7 +21,7 @@ from edgeseal.verify import Verdict
 from edgeseal_console.investigate.escape import safe
 from edgeseal_console.investigate.opening import opened, read_trust
 from edgeseal_console.investigate.timeline import Event, events
-from edgeseal_console.investigate.verify import chain_line, counted, judge, questions
+from edgeseal_console.investigate.verify import chain_line, counted, ground, judge, questions
 
 MAX_EVENTS: Final = 5_000
 """Events of one log on the page; `edgeseal replay` tells all."""
@@ -115,9 +115,8 @@ def _answers(verdict: Verdict) -> Iterator[str]:
 
 
 def _answer(question: str, answer: Any) -> tuple[str, ...]:
-    ground = answer.reason if answer.answer != "ok" else f"ATTESTED by {answer.by}" if answer.by else "PROVED"
     said = f'<td class="{answer.answer}">{_text(answer.answer.replace("_", " "))}</td>'
-    return _cell(question), said, _cell(ground), _cell(answer.detail)
+    return _cell(question), said, _cell(ground(answer)), _cell(answer.detail)
 
 
 def _findings(verdict: Verdict) -> Iterator[str]:
@@ -148,14 +147,24 @@ def _timelines(path: Path) -> Iterator[str]:
             for log in bundle.logs():
                 yield f"<h2>What happened: log <span class=hash>{log.hex()[:16]}…</span></h2>"
                 yield "<p class=small>In order of sequence; times are the device's own; marked rows are gaps.</p>"
-                told = list(islice(events(bundle, log), MAX_EVENTS + 1))
-                gaps = [event for event in told[:MAX_EVENTS] if event.gap]
+                gaps, others = _first(event for event in events(bundle, log) if event.gap)
+                told, more = _first(events(bundle, log))
                 yield f"<h3>Gaps and faults</h3>{_timeline(gaps) if gaps else '<p>None in this history.</p>'}"
-                yield f"<h3>Timeline</h3>{_timeline(told[:MAX_EVENTS])}"
-                if len(told) > MAX_EVENTS:
-                    yield f"<p>The first {MAX_EVENTS} events; <code>edgeseal replay</code> tells all.</p>"
+                yield _more("gaps and faults") if others else ""
+                yield f"<h3>Timeline</h3>{_timeline(told)}"
+                yield _more("events") if more else ""
     except FormatError as error:
         yield f"<p class=failed>The bundle cannot be read on: {_text(error.message)}</p>"
+
+
+def _first(told: Iterator[Event]) -> tuple[list[Event], bool]:
+    """Return the first MAX_EVENTS events, and whether there are more."""
+    found = list(islice(told, MAX_EVENTS))
+    return found, next(told, None) is not None
+
+
+def _more(what: str) -> str:
+    return f"<p>The first {MAX_EVENTS} {what} only; <code>edgeseal replay</code> tells all.</p>"
 
 
 def _timeline(told: Iterable[Event]) -> str:

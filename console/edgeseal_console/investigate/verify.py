@@ -15,7 +15,7 @@ from edgeseal.errors import EvidenceError, FormatError, UsageError
 from edgeseal.statements.enrolment import Enrolment
 from edgeseal.statements.keyset import Keyset
 from edgeseal.trust import Trust
-from edgeseal.verify import QUESTIONS, ChainView, Reexecution, Verdict, refused, verify
+from edgeseal.verify import QUESTIONS, Answer, ChainView, Reexecution, Verdict, refused, verify
 from edgeseal.verify.times import when
 from edgeseal.verify.verdict import ChainShown
 from edgeseal_console.investigate.escape import safe
@@ -89,10 +89,7 @@ def render(verdict: Verdict, trusted: bool) -> str:
     """Return the verdict for people: a line a question, its ground, and why it is not answered."""
     lines = [f"{verdict.records} records, {verdict.heads} device heads, {verdict.statements} fleet statements", ""]
     for question, answer in verdict.questions.items():
-        ground = (
-            answer.reason if answer.answer != "ok" else "PROVED" if not answer.by else f"ATTESTED by {safe(answer.by)}"
-        )
-        lines.append(f"{_MARKS[answer.answer]}  {question:<18}  {safe(ground)}")
+        lines.append(f"{_MARKS[answer.answer]}  {question:<18}  {safe(ground(answer))}")
         lines.append(f"        {safe(answer.detail)}")
     if verdict.chain is not None:
         lines += ["", chain_line(verdict.chain)]
@@ -109,6 +106,13 @@ def render(verdict: Verdict, trusted: bool) -> str:
             "this bundle's author.",
         ]
     return "\n".join(lines)
+
+
+def ground(answer: Answer) -> str | None:
+    """Return in words on what an answer stands, the reason code of one that is not ok; escape it before it is shown."""
+    if answer.answer != "ok":
+        return answer.reason
+    return "PROVED" if answer.ground == "PROVED" else f"ATTESTED by {answer.by or 'nobody named'}"
 
 
 def chain_line(chain: ChainShown) -> str:
