@@ -25,7 +25,8 @@ from edgeseal_gateway.store import anchors, devices, fleetlog, refusals
 from edgeseal_gateway.store.database import Database, get_meta, put_meta
 
 MAX_BATCH: Final = 128
-MAX_BATCH_BYTES: Final = 16 << 20
+MAX_BATCH_BYTES: Final = 8 << 20
+"""One transaction: its pages stay well within SQLite's cache, which costs a sixth less than writing some early."""
 LINGER_S: Final = 0.004
 """How long a batch stays open after its first message: one fsync for many, and time for the broker's thread to read."""
 MAX_INBOX: Final = 256

@@ -24,6 +24,7 @@ _HEAD: Final = re.compile(
     + rb"dboot" + UINT + rb"dmono" + UINT + rb"hanchored(?:\xf6|\x85X .{32}" + UINT + rb"X .{32}" + UINT + rb"X .{32})",
     re.DOTALL,
 )  # fmt: skip
+_PROTECTED: Final = re.compile(rb"\xd2\x84" + BYTES, re.DOTALL)
 _PAYLOAD: Final = re.compile(rb"\xa0" + BYTES, re.DOTALL)
 
 
@@ -77,8 +78,11 @@ class HeadReader:
 
     def _fast(self, data: bytes) -> Head | None:
         """Return the head if the bytes are exactly the usual ones, else None: the core shall judge."""
-        at = data.find(b"\xa0", 4 + len(self._before))
-        start = _PAYLOAD.match(data, at) if at > 0 else None
+        opened = _PROTECTED.match(data)
+        if opened is None:
+            return None
+        at = opened.end() + int.from_bytes(opened[1] or opened[2], "big")
+        start = _PAYLOAD.match(data, at)
         if start is None or len(data) - start.end() < 67 or data[-66:-64] != b"\x58\x40":
             return None
         payload = data[start.end() : -66]
@@ -89,7 +93,7 @@ class HeadReader:
             return None
         log, prev_size, prev_root, root, seen_log, seen_size, seen_root, raw_size = match.groups()
         protected = self._before + raw_size + self._after
-        if data[:at] != b"\xd2\x84" + _bytes_head(len(protected)) + protected or log != self._log:
+        if data[opened.end() : at] != protected or log != self._log:
             return None
         size, prev = uint_of(raw_size), (uint_of(prev_size), prev_root)
         if size < 2 or prev[0] >= size or prev[0] == 1 or (prev[0] == 0) != (prev_root == bytes(32)):
@@ -101,8 +105,3 @@ class HeadReader:
 def uint_of(encoded: bytes) -> int:
     """Return the integer that these bytes, matched by UINT, encode."""
     return encoded[0] if len(encoded) == 1 else int.from_bytes(encoded[1:], "big")
-
-
-def _bytes_head(length: int) -> bytes:
-    """Return the CBOR head of a byte string of 24 to 65,535 bytes."""
-    return bytes((0x58, length)) if length < 256 else b"\x59" + length.to_bytes(2, "big")

@@ -141,8 +141,8 @@ class Ingest:
         device = known.device
         envelope = segmentcheck.open_envelope(data, device.log)
         head = known.reader.read(envelope.head)
-        if envelope.start + len(envelope.items) != head.size:
-            raise VerificationError("segment_size", f"from {envelope.start} and {len(envelope.items)} items")
+        if envelope.start + envelope.count != head.size:
+            raise VerificationError("segment_size", f"from {envelope.start} and {envelope.count} items")
         known.reader.verify(head)
         device.contact = self._now_ms()
         self._touched[device.log] = device

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
@@ -20,20 +20,21 @@ from edgeseal_gateway.headreader import BYTES, UINT, uint_of
 
 WATCHED: Final = frozenset({b"closed", b"thinned", b"tombstone"})
 """Kinds that ingest itself acts on: their bodies are decoded here."""
+_ENCODED_WATCHED: Final = frozenset(bytes([0x60 + len(kind)]) + kind for kind in WATCHED)
 
 _LAYOUT: Final = (
     rb"\xa9at" + UINT + rb"av\x01cclk\x82(?:dnone|crtc|cntp|cptp|dgnss)(?:" + UINT + rb"|\xf6)clogX .{32}cseq" + UINT
-    + rb"dbodyX (.{32})dboot" + UINT + rb"dkind([a-w]|x[\x18-\x20])([a-z.]{1,32})dmono" + UINT
+    + rb"dbodyX (.{32})dboot" + UINT + rb"dkind([a-w][a-z.]{1,23}|x[\x18-\x20][a-z.]{24,32})dmono" + UINT
 )  # fmt: skip
 _HEADER: Final = re.compile(_LAYOUT, re.DOTALL)
-_USUAL_ITEM: Final = re.compile(
-    rb"\x83\x00\x58([\x18-\xff])(" + _LAYOUT + rb")(\x58[\x18-\xff]|\x59(?!\x00)..)", re.DOTALL
-)
+_USUAL_ITEM: Final = re.compile(rb"\x83\x00\x58([\x18-\xff])(" + _LAYOUT + rb")" + BYTES, re.DOTALL)
 _ENVELOPE: Final = re.compile(rb"\xa5av\x01clogX (.{32})dfrom(" + UINT + rb")dhead" + BYTES, re.DOTALL)
 _ITEMS: Final = re.compile(rb"eitems(?:([\x80-\x97])|\x98([\x18-\xff])|\x99(?!\x00)(..))", re.DOTALL)
 _WHOLE_ITEM: Final = re.compile(rb"\x83\x00" + BYTES, re.DOTALL)
 _BYTE_STRING: Final = re.compile(BYTES, re.DOTALL)
 _BODY_DOMAIN: Final = domain("body")
+_SHORT_BODY: Final = _BODY_DOMAIN + bytes(6)
+"""What stands before the two last bytes of a short body's length in the hash of format 4.1."""
 
 
 _KEYS: Final = ("v", "log", "from", "head", "items")
@@ -41,35 +42,53 @@ _TYPES: Final = [int, bytes, int, bytes, list]
 
 
 @dataclass(frozen=True, slots=True)
-class Envelope:
-    """A segment's outer parts: the head's bytes, the first position, the items as arrays. Nothing is verified.
+class Columns:
+    """Whole items of the usual layout, taken apart: an entry of each list for each item.
 
-    ``facts`` are the (body hash, kind) of whole items' headers, where opening the envelope has read all of them
-    already.
+    ``entries`` are the log's entries as they are hashed: 0x00, then the header. ``bodies`` are a body's length in two
+    bytes, then the body. ``expected`` and ``kinds`` are the body hash and the encoded kind in the header.
     """
+
+    entries: list[bytes]
+    bodies: list[bytes]
+    expected: list[bytes]
+    kinds: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A segment's outer parts: the head's bytes, the first position, how many items. Nothing is verified."""
 
     head: bytes
     start: int
-    items: list[list[Any]]
-    facts: list[tuple[bytes, bytes]] | None = field(default=None, compare=False)
+    count: int
+    _parts: Columns | list[list[Any]]
+
+    @property
+    def items(self) -> list[list[Any]]:
+        """The items as arrays."""
+        parts = self._parts
+        if isinstance(parts, list):
+            return parts
+        return [[0, entry[1:], body[2:]] for entry, body in zip(parts.entries, parts.bodies, strict=True)]
 
     def leaves(self) -> list[bytes]:
         """Return the items' leaf hashes. Raises as :func:`leaves`."""
-        if self.facts is None:
-            return leaves(self.items)
-        return [sha256(b"\x00" + header).digest() for _, header, _ in self.items]
+        parts = self._parts
+        if isinstance(parts, list):
+            return leaves(parts)
+        return [sha256(entry).digest() for entry in parts.entries]
 
     def check_bodies(self) -> Noted:
         """Check every body against its header. Raises as :func:`check_bodies`."""
-        if self.facts is None:
-            return check_bodies(self.items)
-        noted, prefix, watched = Noted([], []), _BODY_DOMAIN, WATCHED
-        for (_, _, body), (expected, kind) in zip(self.items, self.facts, strict=True):
-            if sha256(prefix + len(body).to_bytes(8, "big") + body).digest() != expected:
-                return check_bodies(self.items)  # says which
-            if kind in watched:
-                return check_bodies(self.items)
-        return noted
+        parts, prefix = self._parts, _SHORT_BODY
+        if (
+            isinstance(parts, Columns)
+            and _ENCODED_WATCHED.isdisjoint(parts.kinds)
+            and [sha256(prefix + body).digest() for body in parts.bodies] == parts.expected
+        ):
+            return Noted([], [])
+        return check_bodies(self.items)  # says which
 
 
 def open_envelope(data: bytes, log: bytes) -> Envelope:
@@ -98,7 +117,7 @@ def open_envelope(data: bytes, log: bytes) -> Envelope:
         raise FormatError("range", "a segment with a head, a position or a number of items out of range")
     if fields["log"] != log:
         raise FormatError("topic_mismatch", "the segment is about another log than its topic")
-    return Envelope(head, fields["from"], items)
+    return Envelope(head, fields["from"], len(items), items)
 
 
 def _scan(data: bytes, log: bytes) -> Envelope | None:
@@ -117,25 +136,47 @@ def _scan(data: bytes, log: bytes) -> Envelope | None:
     count, at = (row[1][0] - 0x80 if row[1] else int.from_bytes(row[2] or row[3], "big")), row.end()
     if not head or len(head) > limits.MAX_HEAD or count > limits.MAX_SEGMENT_ITEMS:
         return None
-    items: list[list[Any]] = []
-    facts: list[tuple[bytes, bytes]] = []
+    found = _columns(data, at, count) or _whole_items(data, at, count)
+    return None if found is None or found[1] != len(data) else Envelope(head, uint_of(start[2]), count, found[0])
+
+
+def _columns(data: bytes, at: int, count: int) -> tuple[Columns, int] | None:
+    """Return ``count`` items from a place on, and where they end; None if one of them is not of the usual layout."""
+    entries: list[bytes] = []
+    bodies: list[bytes] = []
+    expected: list[bytes] = []
+    kinds: list[bytes] = []
     usual = _USUAL_ITEM.match
     for _ in range(count):
         item = usual(data, at)
-        if item is not None and len(item[2]) == item[1][0]:
-            _, header, expected, kind_head, kind, body_head = item.groups()
-            middle = item.end()
-            at = middle + int.from_bytes(body_head[1:], "big")
-            body = data[middle:at]
-            if _kind_size(kind_head) == len(kind):
-                facts.append((expected, kind))
+        if item is None:
+            return None
+        size, header, digest, kind, short, length = item.groups()
+        if len(header) != size[0]:
+            return None
+        middle = item.end()
+        if short is None:
+            at = middle + int.from_bytes(length, "big")
+            bodies.append(data[middle - 2 : at])
         else:
-            whole = _whole_item(data, at)
-            if whole is None:
-                return None
-            header, body, at = whole
+            at = middle + short[0]
+            bodies.append(b"\x00" + data[middle - 1 : at])
+        entries.append(b"\x00" + header)
+        expected.append(digest)
+        kinds.append(kind)
+    return (Columns(entries, bodies, expected, kinds), at) if all(map(_is_text, set(kinds))) else None
+
+
+def _whole_items(data: bytes, at: int, count: int) -> tuple[list[list[Any]], int] | None:
+    """Return ``count`` whole items from a place on, and where they end; None if one of them is no such item."""
+    items: list[list[Any]] = []
+    for _ in range(count):
+        whole = _whole_item(data, at)
+        if whole is None:
+            return None
+        header, body, at = whole
         items.append([0, header, body])
-    return Envelope(head, uint_of(start[2]), items, facts if len(facts) == count else None) if at == len(data) else None
+    return items, at
 
 
 def _whole_item(data: bytes, at: int) -> tuple[bytes, bytes, int] | None:
@@ -200,11 +241,11 @@ def check_bodies(items: Sequence[list[Any]]) -> Noted:
         if type(body) is not bytes or len(body) > most:
             segment.item_from_list([form, header, body])
         match = matches(header)
-        if match is None or _kind_size(match[2]) != len(match[3]):
+        if match is None or not _is_text(match[2]):
             decoded = record.Header.decode(header)
             expected, kind = decoded.body, decoded.kind.encode()
         else:
-            expected, kind = match[1], match[3]
+            expected, kind = match[1], match[2][1 if match[2][0] < 0x78 else 2 :]
         if sha256(prefix + len(body).to_bytes(8, "big") + body).digest() != expected:
             raise VerificationError("body_mismatch", f"the body of item {place} is not the one its header commits to")
         if kind in WATCHED:
@@ -212,5 +253,6 @@ def check_bodies(items: Sequence[list[Any]]) -> Noted:
     return noted
 
 
-def _kind_size(head: bytes) -> int:
-    return head[0] - 0x60 if len(head) == 1 else head[1]
+def _is_text(encoded: bytes) -> bool:
+    """Tell whether bytes that the layout takes for a kind are one text: their first states the length of the rest."""
+    return len(encoded) == (encoded[0] - 0x5F if encoded[0] < 0x78 else encoded[1] + 2)

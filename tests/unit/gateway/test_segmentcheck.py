@@ -72,6 +72,9 @@ def test_heads_are_read_as_the_core_reads_them(device: Device) -> None:
 
 def test_the_usual_head_takes_the_short_way(device: Device) -> None:
     reader = HeadReader(device.log, device.key.public)
+    device.infer(0x1A0 - device.size)  # a size whose encoding holds the byte that an empty unprotected header is
+    device.seal()
+    assert b"\x19\x01\xa0" in device.heads[-1]
     assert all(reader._fast(good) is not None for good in device.heads)
 
 
@@ -101,9 +104,11 @@ def test_envelopes_are_opened_as_the_core_opens_them(device: Device) -> None:
 
 def test_the_usual_large_segment_takes_the_short_way(device: Device) -> None:
     large = segment_of(device, 2)
-    assert segmentcheck._scan(large, device.log) == segmentcheck.Envelope(
-        device.heads[-1], 2, [[0, made.header, made.body] for made in device.records[2:]]
-    )
+    opened = segmentcheck._scan(large, device.log)
+    assert opened is not None and isinstance(opened._parts, segmentcheck.Columns)
+    assert (opened.head, opened.start, opened.count) == (device.heads[-1], 2, device.size - 2)
+    assert opened.items == [[0, made.header, made.body] for made in device.records[2:]]
+    assert opened.leaves() == [made.leaf for made in device.records[2:]] == segmentcheck.leaves(opened.items)
     assert segmentcheck._scan(large + b"x", device.log) is None
 
 
@@ -116,13 +121,35 @@ def agree_with_the_core(device: Device, good: bytes, count: int) -> None:
         try:
             opened = segmentcheck.open_envelope(data, device.log)
             head = HeadReader(device.log, device.key.public).read(opened.head)
-            leaves = segmentcheck.leaves(opened.items)
-            fits = opened.start + len(opened.items) == head.size
+            leaves = opened.leaves()
+            fits = opened.start + opened.count == head.size
         except EvidenceError:
             assert wanted is None or wanted.log != device.log or wanted.head.signed.kid != device.key.kid
         else:
             if fits:
                 assert wanted is not None and [item.leaf for item in wanted.items] == leaves
+                assert bodies_by_us(opened) == bodies_by_the_core(wanted)
+
+
+def bodies_by_us(opened: segmentcheck.Envelope) -> str:
+    """Return why a body of the segment is refused, empty when none is."""
+    try:
+        opened.check_bodies()
+    except EvidenceError as error:
+        return error.code
+    return ""
+
+
+def bodies_by_the_core(wanted: segment.Segment) -> str:
+    """Return the same, as the core judges it."""
+    try:
+        for item in wanted.items:
+            header = None if item.header is None else record.Header.decode(item.header)
+            if header is not None and item.body is not None:
+                record.check_body(header, item.body)
+    except EvidenceError as error:
+        return error.code
+    return ""
 
 
 def test_watched_kinds_are_noticed(device: Device) -> None:
@@ -131,3 +158,6 @@ def test_watched_kinds_are_noticed(device: Device) -> None:
     items = [[0, made.header, made.body] for made in device.records[-3:]]
     noted = segmentcheck.check_bodies(items)
     assert [(place, kind) for place, kind, _ in noted.watched] == [(1, b"thinned"), (2, b"closed")]
+    device.seal()
+    opened = segmentcheck.open_envelope(segment_of(device, device.size - len(items)), device.log)
+    assert isinstance(opened._parts, segmentcheck.Columns) and opened.check_bodies() == noted
