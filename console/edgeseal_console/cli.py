@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import NoReturn
 
 from edgeseal.errors import EdgesealError, InvariantBroken, Unavailable
 
@@ -27,6 +28,15 @@ examples:
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """Leaves with 1 where the command line makes no sense: argparse's 2 has a meaning of its own here."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print usage and what is wrong, and leave."""
+        self.print_usage(sys.stderr)
+        self.exit(1, f"{self.prog}: error: {message}\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the whole command line's parser. Modules that load slowly are imported by the subcommand that needs
     them.
@@ -35,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     from edgeseal_console.investigate import cli as investigate
     from edgeseal_console.operate import cli as operate
 
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="edgeseal",
         description="Operate a fleet of edge devices that keep a tamper-evident history; investigate what they did.",
         epilog=_GROUPS,

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from edgeseal.errors import EdgesealError, InvariantBroken, Unavailable, UsageError
 from edgeseal_gateway.config import Config, read_config
@@ -164,9 +164,18 @@ _COMMANDS: Final[dict[str, tuple[Callable[[Config, argparse.Namespace], dict[str
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """Leaves with 1 where the command line makes no sense: argparse's 2 has a meaning of its own here."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print usage and what is wrong, and leave."""
+        self.print_usage(sys.stderr)
+        self.exit(1, f"{self.prog}: error: {message}\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the whole command line's parser."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="edgeseal-gateway",
         description="Takes devices' sealed histories in, keeps the fleet log, anchors it on a chain.",
         epilog=f"{_EXITS}\n\n{_FIRST_START}",

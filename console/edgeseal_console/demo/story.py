@@ -13,17 +13,18 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import fill
 from types import FrameType
 from typing import Any, Final
 
 from edgeseal import cbor, limits
-from edgeseal.errors import Unavailable, UsageError
-from edgeseal_console.demo.fleet import GROUP, Device, Fleet
+from edgeseal.errors import EdgesealError, Unavailable, UsageError
+from edgeseal_console.demo.chapters import CHAPTERS, OPENING
+from edgeseal_console.demo.fleet import BIN, GROUP, Device, Fleet
 from edgeseal_console.demo.parts import CHECKOUT
 
 MODEL: Final = CHECKOUT / "models" / "digits"
 DEVICES: Final = ("camera-a", "camera-b")
-STEPS: Final = 9
 HEARTBEAT: Final = "seal: {heartbeat_s: 300}"
 """Rare enough that nothing is anchored between collecting and asking the chain, which would leave questions open."""
 MAX_LOG_COPY: Final = 16 * 1024 * 1024
@@ -37,11 +38,13 @@ class Narrator:
         self._start = time.monotonic()
         self._bold = sys.stdout.isatty()
 
-    def chapter(self, title: str) -> None:
-        """Begin the next chapter."""
+    def chapter(self) -> None:
+        """Begin the next chapter: its title, and what it is about."""
+        title, about = CHAPTERS[self._chapter]
         self._chapter += 1
-        text = f"[{self._chapter}/{STEPS}] {title}"
+        text = f"[{self._chapter}/{len(CHAPTERS)}] {title}"
         print(f"\n\033[1m{text}\033[0m" if self._bold else f"\n{text}", flush=True)
+        print(fill(about, 100, initial_indent="  ", subsequent_indent="  "), flush=True)
 
     def say(self, text: str) -> None:
         """Say one thing that happens or holds."""
@@ -80,11 +83,16 @@ def tell(out: Path, *, inferences: int, keep: bool, rpc: str | None, account_key
         work = out.resolve() / "work"
         shutil.rmtree(work, ignore_errors=True)
         narrator = Narrator()
-        print("edgeseal: two devices, one gateway, one chain; every part real, all of it on this machine.")
-        with Fleet(work, narrator.say, rpc=rpc, account_key=account_key, show=narrator.show) as fleet:
-            summary = _Demo(fleet, narrator, out.resolve(), inferences).tell()
-            if keep:
-                _keep(fleet, narrator, out)
+        print(OPENING, flush=True)
+        try:
+            with Fleet(work, narrator.say, rpc=rpc, account_key=account_key, show=narrator.show) as fleet:
+                summary = _Demo(fleet, narrator, out.resolve(), inferences).tell()
+                if keep:
+                    _keep(fleet, narrator, out)
+        except (KeyboardInterrupt, EdgesealError):
+            shown = Path(os.path.relpath(work))
+            print(f"\nstopped before the end; nothing of it runs any more. State and logs: {shown}", flush=True)
+            raise
         _close(out, work, summary, narrator)
     return 0 if summary["ok"] else 2
 
@@ -119,28 +127,28 @@ class _Demo:
     def tell(self) -> dict[str, Any]:
         """Go through the chapters."""
         narrator, fleet = self.narrator, self.fleet
-        narrator.chapter("Start the outside world")
+        narrator.chapter()
         fleet.start_parts()
-        narrator.chapter("Found the fleet: keys, contracts, fleet log")
+        narrator.chapter()
         fleet.make_operator()
         fleet.make_gateway()
         fleet.start_gateway()
         narrator.say(f"gateway page: http://127.0.0.1:{fleet.api_port}/")
-        narrator.chapter("Enrol two devices")
+        narrator.chapter()
         devices = [fleet.add_device(name, extra=HEARTBEAT, prove=True) for name in DEVICES]
         for device in devices:
             device.program.start()
-        narrator.chapter("Deploy the model by a signed command")
+        narrator.chapter()
         self._activate()
-        narrator.chapter(f"Run {self.inferences} inferences on held-out images, and anchor them")
+        narrator.chapter()
         self._infer(devices)
-        narrator.chapter("Collect the evidence")
+        narrator.chapter()
         self._collect(devices)
-        narrator.chapter("Verify it: offline, then against the chain")
+        narrator.chapter()
         self._verify()
-        narrator.chapter("Re-execute every inference")
+        narrator.chapter()
         self._replay()
-        narrator.chapter("Change one byte in a copy")
+        narrator.chapter()
         self._tamper()
         self.summary["ok"] = all(self.summary[name] for name in ("verified_offline", "reexecuted", "tamper_found"))
         return self.summary
@@ -276,7 +284,7 @@ class _Demo:
         for failure in hits[:1]:
             self.narrator.quote(
                 f"{failure['question']} failed at record {failure['seq']} of log {failure['log'][:16]}…: "
-                f"{failure['reason']}"
+                f"{failure['reason']}; {failure['detail']}"
             )
 
 
@@ -301,17 +309,17 @@ def flip_one_byte(bundle: Path, copy: Path) -> tuple[str, int]:
 
 
 def _keep(fleet: Fleet, narrator: Narrator, out: Path) -> None:
-    home, config = fleet.home, fleet.devices[0].config
+    home, config, run = fleet.home, fleet.devices[0].config, os.path.relpath(BIN / "edgeseal")
     print(
         f"""
 Everything keeps running until Ctrl-C. Try, in another terminal:
-  .venv/bin/edgeseal identity list --home {home}
-  .venv/bin/edgeseal command send --home {home} --device {fleet.devices[0].name} --wait 30 ping --text hello
-  .venv/bin/edgeseal command list --home {home}
-  .venv/bin/edgeseal-agent status --config {config}
-  .venv/bin/edgeseal-gateway status --config {fleet.gateway.config}
-  cp {fleet.folder}/held-out/0*.png {fleet.devices[0].inbox}/        more inferences
-  .venv/bin/edgeseal inspect {out}/bundle.zip
+  {run} identity list --home {home}
+  {run} command send --home {home} --device {fleet.devices[0].name} --wait 30 ping --text hello
+  {run} command list --home {home}
+  {run}-agent status --config {config}
+  {run}-gateway status --config {fleet.gateway.config}
+  cp {fleet.folder}/held-out/0*.png {fleet.devices[0].inbox}/        more inferences (digits, 8×8)
+  {run} inspect {out}/bundle.zip
   and the gateway's page: http://127.0.0.1:{fleet.api_port}/""",
         flush=True,
     )
@@ -337,14 +345,15 @@ def _close(out: Path, work: Path, summary: dict[str, Any], narrator: Narrator) -
             shutil.copyfile(path, logs / f"{path.parent.name}-{path.name}")
     if summary["ok"]:
         shutil.rmtree(work, ignore_errors=True)
-    shown = Path(os.path.relpath(out))
+    shown, run = os.path.relpath(out), os.path.relpath(BIN / "edgeseal")
     print(f"""
 {"Everything held." if summary["ok"] else "Something did not hold: see above."} {summary["seconds"]} s.
-  {shown}/bundle.zip      the evidence          {shown}/trust.yaml     what to believe it by
-  {shown}/report.html     for people to read    {shown}/summary.json   this run, for machines
-Next:
-  .venv/bin/edgeseal verify {shown}/bundle.zip                             without trust: what can still be said
-  .venv/bin/edgeseal verify {shown}/bundle.zip --trust {shown}/trust.yaml
-  .venv/bin/edgeseal verify {shown}/tampered.zip --trust {shown}/trust.yaml
-  .venv/bin/edgeseal replay {shown}/bundle.zip --trust {shown}/trust.yaml | less
-  .venv/bin/edgeseal demo --keep                                        the same, left running""")
+  {shown}/bundle.zip     the evidence               {shown}/trust.yaml    what to believe it by
+  {shown}/tampered.zip   the same but for one bit   {shown}/report.html   for people to read
+  {shown}/summary.json   this run, for machines     {shown}/logs          what the programs said
+Next, and how it exits (0 ok, 2 something failed, 3 something is not answered):
+  0  {run} verify {shown}/bundle.zip --trust {shown}/trust.yaml           each question, its answer, its ground
+  3  {run} verify {shown}/bundle.zip                                     without trust: what can still be said
+  2  {run} verify {shown}/tampered.zip --trust {shown}/trust.yaml         what broke, and where
+  0  {run} replay {shown}/bundle.zip --trust {shown}/trust.yaml | less    the devices' histories
+     {run} demo --keep     the same, left running: give it orders, and a model of your own (README.md)""")
