@@ -119,7 +119,8 @@ def test_deploy_is_shown_sent_and_taken_up_again(site: Site, run: Run) -> None:
     assert run(*words, "--network", "base", code=1)["code"] == "wrong_chain"
     assert run(*words, "--guardian", "0x" + "33" * 20, code=1)["code"] == "admins"
 
-    admin = ("--proposer", "0x" + "11" * 20, "--guardian", "0x" + "33" * 20)
+    proposer = homes.load(site.home).account().address
+    admin = ("--proposer", "0x" + proposer.hex(), "--guardian", "0x" + "33" * 20)
     done = run(*words, *admin)
     network = site.network()
     assert {row["contract"]: row["address"] for row in shown["contracts"]}["CommandLog"] == done["command_log_contract"]
@@ -383,7 +384,54 @@ def test_the_admin_becomes_a_contract_with_roles(site: Site, run: Run) -> None:
     assert "AccessManager" in refused["message"], "that is the guardian's, not this account's"
     assert refused["remedy"]
 
-    # The root key stands above: it takes the tenant back, and whoever had proposed somebody has proposed nobody.
+
+def test_what_needs_the_timelock_is_scheduled_and_carried_out(site: Site, run: Run) -> None:
+    words = ("model", "line", "locked", "--approvals", "2", "--wait", "60")
+    refused = run(*words, code=1)
+    assert "AccessManagerUnauthorizedCall" in refused["message"] and "--schedule" in refused["remedy"]
+    before = site.sent()
+    (shown,) = run(*words, "--schedule", "--dry-run")["calls"]
+    assert site.sent() == before and shown["what"].startswith("schedule")
+    (made,) = run(*words, "--schedule")["operations"]
+    assert "setPolicy" in made["call"] and site.sent() == before + 1
+    assert run(*words, "--schedule")["operations"] == [made] and site.sent() == before + 1, "it waits already"
+    (waiting,) = run("chain", "scheduled")["operations"]
+    assert (waiting["id"], waiting["state"]) == (made["id"], "waits")
+    assert run("chain", "execute", made["id"], code=1)["code"] == "operation_waits"
+
+    # What is taken back is never carried out.
+    (scope,) = run("command", "scope", "--everyone", "--classes", "query", "--schedule")["operations"]
+    run("chain", "cancel", scope["id"])
+    assert run("chain", "execute", scope["id"], code=1)["code"] == "operation_unknown"
+
+    site.chain.call("evm_increaseTime", hex(2 * DAY_S))
+    site.chain.call("evm_mine")
+    before = site.sent()
+    assert run("chain", "execute", made["id"], "--dry-run")["calls"][0]["gas"] > 30_000
+    assert site.sent() == before
+    run("chain", "execute", made["id"])
+    assert run("model", "line", "locked")["policy"] == {"approvals": 2, "evaluation": False, "wait_s": 60}
+    before = site.sent()
+    run("chain", "execute", made["id"])
+    assert site.sent() == before, "it was carried out"
+    assert run("chain", "scheduled")["operations"] == []
+    assert [one["state"] for one in run("chain", "scheduled", "--all")["operations"]] == ["done", "cancelled"]
+
+
+def test_what_cannot_be_scheduled_says_why(site: Site, run: Run) -> None:
+    kid = Key(0x1A7E).kid.hex()
+    assert run("identity", "reinstate", "--kid", kid, "--schedule", code=1)["code"] == "position_needed"
+    new = site.home / "unregistered.cbor"
+    new.write_bytes(Key(0x1A7F).public.encode())
+    words = ("chain", "gateway-key", "--key", new, "--reason", "superseded", "--schedule")
+    assert run(*words, code=1)["code"] == "key_unregistered"
+    run("identity", "register", "--role", "gateway", "--key", new)
+    (shown,) = run(*words, "--dry-run")["calls"]
+    assert "switch the log" in shown["what"], "registering and revoking are other roles'"
+
+
+def test_the_root_key_stands_above_the_timelock(site: Site, run: Run) -> None:
+    """It takes the tenant back, and whoever had proposed somebody has proposed nobody."""
     before = site.sent()
     assert run("chain", "recover-admin", "--dry-run")["calls"][0]["gas"] > 30_000
     assert site.sent() == before
@@ -392,6 +440,7 @@ def test_the_admin_becomes_a_contract_with_roles(site: Site, run: Run) -> None:
     before = site.sent()
     run("chain", "recover-admin")
     assert site.sent() == before, "it is the admin already"
+    assert run("model", "line", "locked", "--approvals", "1", "--schedule", code=1)["code"] == "not_handed_over"
 
 
 def test_a_chain_without_precompile_and_proxy(tmp_path: Path) -> None:

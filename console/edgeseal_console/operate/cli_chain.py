@@ -11,6 +11,7 @@ from edgeseal_console.operate import networks
 from edgeseal_console.operate.cli_challenge import add_challenge
 from edgeseal_console.operate.cli_probe import add_probe
 from edgeseal_console.operate.cli_rotation import add_gateway_key, add_hand_over
+from edgeseal_console.operate.cli_timelock import add_timelock
 from edgeseal_console.operate.words import DEFAULT_GATEWAY, Parsers, address_of, branch_of, digest_of, leaf, say, show
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def _run_init(args: argparse.Namespace) -> int:
 
 
 def add_chain(subparsers: Parsers) -> None:
-    """Add chain deploy, show, fund, probe, cost, gateway-key, hand-over, recover-admin and challenge."""
+    """Add chain and its actions."""
     branch = branch_of(
         subparsers, "chain", "the contracts and the chain they stand on", "edgeseal chain show --home ./ops"
     )
@@ -62,6 +63,7 @@ def add_chain(subparsers: Parsers) -> None:
     add_probe(branch)
     add_gateway_key(branch)
     add_hand_over(branch)
+    add_timelock(branch)
     add_challenge(branch)
     leaf(branch, "show", _run_chain_show, "print the network profile", "edgeseal chain show --home ./ops")
     fund = leaf(

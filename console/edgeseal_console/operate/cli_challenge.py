@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from edgeseal_console.operate.cli_registry import acting, registry_of, told
+from edgeseal_console.operate.acting import acting, registry_of, told
 from edgeseal_console.operate.words import Parsers
 
 

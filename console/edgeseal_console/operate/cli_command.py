@@ -136,8 +136,9 @@ def _log_on_chain(home: homes.Home, gateway: GatewayClient, digest: str, sub: st
     """
     from edgeseal_console.operate.cli_commandlog import log_pending
     from edgeseal_console.operate.commandregister import CommandRegister
+    from edgeseal_console.operate.registry import Registry
 
-    register = CommandRegister(home, home.network(), say)
+    register = CommandRegister(Registry(home, home.network(), say))
     deadline = time.monotonic() + ANCHOR_WAIT_S
     while gateway.get(f"/v1/statements/{digest}", wait=10, anchored=1)["anchor"] is None:
         if time.monotonic() > deadline:

@@ -16,9 +16,9 @@ from edgeseal.commandlog import CLASSES, Entry
 from edgeseal.errors import UsageError
 from edgeseal_console.gateway import GatewayClient
 from edgeseal_console.operate import home as homes
+from edgeseal_console.operate.acting import acting, registry_of, told
 from edgeseal_console.operate.audiences import add_audience, audience_of
-from edgeseal_console.operate.cli_registry import acting, told
-from edgeseal_console.operate.words import Parsers, digest_of, gateway_of, say, show
+from edgeseal_console.operate.words import Parsers, digest_of, gateway_of, show
 
 if TYPE_CHECKING:
     from edgeseal_console.operate.commandregister import CommandRegister
@@ -47,7 +47,7 @@ def add_command_log(branch: Parsers) -> None:
     scope = acting(
         branch, "scope", _run_scope,
         "say on chain what an operator may command an audience to; without --classes, show it",
-        "edgeseal command scope --home ./ops --operator KID --group line-1 --classes query,model",
+        "edgeseal command scope --home ./ops --operator KID --group line-1 --classes query,model", by_timelock=True,
     )  # fmt: skip
     scope.add_argument("--operator", metavar="KID", help="hex kid; default: this folder's operator")
     add_audience(scope, everyone="whatever the audience")
@@ -57,8 +57,8 @@ def add_command_log(branch: Parsers) -> None:
 def _opened(args: argparse.Namespace) -> tuple[homes.Home, CommandRegister]:
     from edgeseal_console.operate.commandregister import CommandRegister
 
-    home = homes.load(args.home)
-    return home, CommandRegister(home, home.network(), say, dry_run=getattr(args, "dry_run", False))
+    home, registry = registry_of(args)
+    return home, CommandRegister(registry)
 
 
 def _run_log(args: argparse.Namespace) -> int:

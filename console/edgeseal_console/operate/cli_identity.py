@@ -9,8 +9,9 @@ from edgeseal.statements.enrolment import ASSURANCE
 from edgeseal.statements.keyset import ROLES
 from edgeseal.statements.revocation import REASONS
 from edgeseal_console.operate import home as homes
+from edgeseal_console.operate.acting import told
 from edgeseal_console.operate.cli_accept import add_accept
-from edgeseal_console.operate.cli_registry import add_registry, kid_of, told
+from edgeseal_console.operate.cli_registry import add_registry, kid_of
 from edgeseal_console.operate.cli_rotation import add_rotation
 from edgeseal_console.operate.words import Parsers, branch_of, digest_of, gateway_of, leaf, say, show
 

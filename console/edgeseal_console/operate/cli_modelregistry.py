@@ -12,9 +12,9 @@ from edgeseal import modelline
 from edgeseal.adapters.namedfile import read_file
 from edgeseal.errors import UsageError
 from edgeseal_console.operate import home as homes
+from edgeseal_console.operate.acting import acting, registry_of, told
 from edgeseal_console.operate.audiences import add_audience, audience_of
-from edgeseal_console.operate.cli_registry import acting, told
-from edgeseal_console.operate.words import Parsers, digest_of, leaf, say, show
+from edgeseal_console.operate.words import Parsers, digest_of, leaf, show
 
 if TYPE_CHECKING:
     from edgeseal_console.operate.modelregistry import Models, Version
@@ -30,7 +30,7 @@ def add_model_registry(branch: Parsers) -> None:
     """Add the actions of ``model`` that are transactions or views of the model registry."""
     line = acting(
         branch, "line", _run_line, "set what versions of a line need from now on; without --approvals, show the line",
-        "edgeseal model line --home ./ops digits --approvals 2 --evaluation --wait 86400",
+        "edgeseal model line --home ./ops digits --approvals 2 --evaluation --wait 86400", by_timelock=True,
     )  # fmt: skip
     line.add_argument("name", help="the line's name")
     line.add_argument("--approvals", type=int, metavar="M", help="approvers who must sign")
@@ -102,8 +102,8 @@ def _version(parser: argparse.ArgumentParser) -> None:
 def _opened(args: argparse.Namespace) -> tuple[homes.Home, Models]:
     from edgeseal_console.operate.modelregistry import Models
 
-    home = homes.load(args.home)
-    return home, Models(home, home.network(), say, dry_run=getattr(args, "dry_run", False))
+    home, registry = registry_of(args)
+    return home, Models(registry)
 
 
 def package_digest(text: str) -> bytes:
@@ -198,7 +198,7 @@ def _run_grant(args: argparse.Namespace) -> int:
         )
     rules = models.network.rules
     lead = LEAD_S if rules is None else max(5, min(LEAD_S, 3 * rules.block_ms // 1_000))
-    start = max(models.time(), int(time.time())) + lead if args.not_before is None else args.not_before
+    start = max(models.registry.time(), int(time.time())) + lead if args.not_before is None else args.not_before
     end = start + args.days * DAY_S if args.not_after is None else args.not_after
     models.grant(line, args.version, audience, start, end)
     fields = {"audience": audience.hex(), "artifact": found.artifact.hex(), "not_before": start, "not_after": end}
@@ -231,7 +231,7 @@ def _run_show(args: argparse.Namespace) -> int:
             "edgeseal model register",
         )
     found = models.version(*place)
-    history, grants, now = models.history(found), models.grants(found), models.time()
+    history, grants, now = models.history(found), models.grants(found), models.registry.time()
     fields = found.fields() | {"history": history, "grants": grants, "time": now}
     lines = [
         f"package     {artifact.hex()}",

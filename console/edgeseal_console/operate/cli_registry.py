@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edgeseal.cose import PublicKey
 from edgeseal.errors import UsageError
 from edgeseal.possession import ROLES
 from edgeseal_console.operate import home as homes
-from edgeseal_console.operate.words import Parsers, digest_of, gateway_of, leaf, say, show
-
-if TYPE_CHECKING:
-    from edgeseal_console.operate.registry import Registry
+from edgeseal_console.operate.acting import acting, is_scheduling, registry_of, told
+from edgeseal_console.operate.words import Parsers, digest_of, gateway_of, leaf, show
 
 
 def add_registry(branch: Parsers) -> None:
@@ -43,7 +41,7 @@ def add_registry(branch: Parsers) -> None:
     _position(suspend, "position from which it is void, at most the anchored size; default: that")
     reinstate = acting(
         branch, "reinstate", _run_reinstate, "make a suspended key count again; what was suspended stays void",
-        "edgeseal identity reinstate --home ./ops --device pi-7",
+        "edgeseal identity reinstate --home ./ops --device pi-7", by_timelock=True,
     )  # fmt: skip
     whose(reinstate)
     _position(reinstate, "position from which it counts, at least the anchored size; default: that")
@@ -67,13 +65,6 @@ def _add_challenge(branch: Parsers) -> None:
     challenge.add_argument("--evidence", metavar="DIGEST", help="digest of what was shown for it; default: none")
     challenge.add_argument("--hours", type=int, default=24, help="how long the answer is taken (%(default)s)")
     challenge.add_argument("--out", required=True, type=Path, metavar="FILE", help="where the challenge goes")
-
-
-def acting(branch: Parsers, name: str, run: Any, text: str, example: str) -> argparse.ArgumentParser:
-    """Return the parser of an action that is a transaction, with ``--dry-run``."""
-    parser = leaf(branch, name, run, text, example)
-    parser.add_argument("--dry-run", action="store_true", help="show the transaction and its gas; send nothing")
-    return parser
 
 
 def _which_key(parser: argparse.ArgumentParser) -> None:
@@ -116,26 +107,6 @@ def _key_of(home: homes.Home, args: argparse.Namespace) -> PublicKey:
 
 def _evidence(args: argparse.Namespace) -> bytes:
     return bytes(32) if args.evidence is None else digest_of(args.evidence, "--evidence")
-
-
-def registry_of(args: argparse.Namespace) -> tuple[homes.Home, Registry]:
-    """Return home and registry; one that sends nothing with ``--dry-run``, and for actions that have no such option.
-
-    Raises UsageError, Unavailable.
-    """
-    from edgeseal_console.operate.registry import Registry
-
-    home = homes.load(args.home)
-    return home, Registry(home, home.network(), say, dry_run=getattr(args, "dry_run", True))
-
-
-def told(args: argparse.Namespace, registry: Registry, fields: dict[str, Any], line: str, changes: str) -> int:
-    """Print what was done or, in a dry run, each transaction and what it would change. Return exit code 0."""
-    if not args.dry_run:
-        return show(args, fields | {"dry_run": False}, [line])
-    calls = [preview.fields() for preview in registry.previews]
-    lines = [preview.line() for preview in registry.previews] or ["nothing to send"]
-    return show(args, fields | {"dry_run": True, "calls": calls, "changes": changes}, [*lines, f"changes: {changes}"])
 
 
 def _run_key(args: argparse.Namespace) -> int:
@@ -199,6 +170,11 @@ def _run_suspend(args: argparse.Namespace) -> int:
 def _run_reinstate(args: argparse.Namespace) -> int:
     home, registry = registry_of(args)
     kid = kid_of(home, args)
+    if is_scheduling(args) and args.position is None:
+        raise UsageError(
+            "position_needed", "the fleet log grows while the timelock waits, and a key counts again only above it",
+            "give --from-position N, a size that will not be anchored by then",
+        )  # fmt: skip
     start = registry.reinstate(kid, args.position)
     text = f"{kid.hex()} counts again from fleet position {start} on"
     return told(args, registry, {"kid": kid.hex(), "from": start}, f"reinstated: {text}", text)

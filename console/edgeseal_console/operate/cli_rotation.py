@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeseal.cose import PublicKey
 from edgeseal.errors import EdgesealError, UsageError
 from edgeseal.possession import Proof, Rotation
 from edgeseal.statements.revocation import REASONS
 from edgeseal_console.operate import home as homes
-from edgeseal_console.operate.cli_registry import acting, kid_of, registry_of, told, whose
+from edgeseal_console.operate.acting import acting, is_scheduling, registry_of, told
+from edgeseal_console.operate.cli_registry import kid_of, whose
 from edgeseal_console.operate.words import Parsers, address_of, gateway_of, say
+
+if TYPE_CHECKING:
+    from edgeseal_console.operate.registry import Registry
 
 
 def add_rotation(branch: Parsers) -> None:
@@ -95,7 +99,7 @@ def add_gateway_key(branch: Parsers) -> None:
     parser = acting(
         branch, "gateway-key", _run_gateway_key,
         "put a new gateway key in the place of the old: register it, switch the log to it, revoke the old",
-        "edgeseal chain gateway-key --home ./ops --key new-gateway.cbor --reason superseded",
+        "edgeseal chain gateway-key --home ./ops --key new-gateway.cbor --reason superseded", by_timelock=True,
     )  # fmt: skip
     parser.add_argument("--key", required=True, type=Path, metavar="FILE", help="from: edgeseal-gateway key")
     parser.add_argument("--proof", type=Path, metavar="FILE", help="the new gateway's answer to identity challenge")
@@ -104,6 +108,21 @@ def add_gateway_key(branch: Parsers) -> None:
         "--from-position", type=int, dest="position", metavar="N",
         help="position from which the old key is void, at most the anchored size; default: where the log switched",
     )  # fmt: skip
+
+
+def _schedule_gateway_key(args: argparse.Namespace, registry: Registry, new: PublicKey) -> int:
+    """Put the switch alone into the timelock: registering is the operator's, revoking the guardian's."""
+    if registry.entry(new.kid) is None:
+        raise UsageError(
+            "key_unregistered", f"{new.kid.hex()} is not registered in this log",
+            f"first: edgeseal identity register --role gateway --key {args.key}",
+        )  # fmt: skip
+    registry.set_gateway_key(new)
+    text = (
+        f"heads above the size anchored then are taken of {new.kid.hex()} only; after that the guardian revokes the "
+        "old key: edgeseal identity revoke --role gateway"
+    )
+    return told(args, registry, {}, text, text)
 
 
 def _readiness(home: homes.Home, new: PublicKey) -> str:
@@ -162,6 +181,8 @@ def _run_gateway_key(args: argparse.Namespace) -> int:
 
     home, registry = registry_of(args)
     new = signing.read_key(args.key)
+    if is_scheduling(args):
+        return _schedule_gateway_key(args, registry, new)
     proof = None if args.proof is None else challenges.read_proof(home, args.proof)
     say(_readiness(home, new))
     done = gatewaykey.switch(registry, new, args.reason, proof=proof, until=args.position)

@@ -10,7 +10,7 @@ REMEDIES: Final = {
     "AccessManagerNotReady": "what was scheduled has not waited long enough yet",
     "AccessManagerNotScheduled": "this call has to be scheduled first, and wait",
     "AccessManagerUnauthorizedAccount": "this account lacks the role named",
-    "AccessManagerUnauthorizedCall": "this account has no role for that function: the timelock must do it",
+    "AccessManagerUnauthorizedCall": "this account lacks the role: who has it must, or the timelock (--schedule)",
     "ApprovedBefore": "this approver has signed already: another one must",
     "ArtifactTaken": "this artifact is registered as another version already",
     "BadGrant": "a grant begins before it ends, and names a device or a group",

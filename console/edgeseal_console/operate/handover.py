@@ -20,14 +20,8 @@ def hand_over(registry: Registry) -> bytes:
         UsageError: ``no_tenant_admin``: the profile names none. Reverted: this account is not the admin, or not the
         operator that TenantAdmin names. Unavailable.
     """
-    network, admin = registry.network, registry.network.tenant_admin
-    if admin is None:
-        raise UsageError(
-            "no_tenant_admin", "the network profile names no TenantAdmin",
-            "deploy one: edgeseal chain deploy --proposer ADDRESS --guardian ADDRESS",
-        )  # fmt: skip
-    tenant, contract = network.tenant_root.kid, registry.contract
-    manager = bytes.fromhex(BoundContract(registry.client, Contract("TenantAdmin"), admin.address).call("manager")[2:])
+    tenant, contract = registry.network.tenant_root.kid, registry.contract
+    manager = part_of(registry, "manager")
     if bytes.fromhex(contract.call("adminOf", tenant)[2:]) == manager:
         return manager
     proposed = bytes.fromhex(contract.call("proposedAdminOf", tenant)[2:]) == manager
@@ -42,6 +36,21 @@ def hand_over(registry: Registry) -> bytes:
     )  # fmt: skip
     # Durable on chain: the manager is the admin. Nothing is left to do.
     return manager
+
+
+def part_of(registry: Registry, what: str) -> bytes:
+    """Return the address of the ``manager`` or ``timelock`` that the profile's TenantAdmin made.
+
+    Raises UsageError ``no_tenant_admin``: the profile names none. Unavailable.
+    """
+    admin = registry.network.tenant_admin
+    if admin is None:
+        raise UsageError(
+            "no_tenant_admin", "the network profile names no TenantAdmin",
+            "deploy one: edgeseal chain deploy --proposer ADDRESS --guardian ADDRESS",
+        )  # fmt: skip
+    found: str = BoundContract(registry.client, Contract("TenantAdmin"), admin.address).call(what)
+    return bytes.fromhex(found[2:])
 
 
 def recover(registry: Registry, root: Pkcs11Signer, admin: bytes) -> None:

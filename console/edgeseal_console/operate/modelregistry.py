@@ -7,19 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from edgeseal import modelline
-from edgeseal.adapters.evm import BoundContract, Contract, FoundLog, Reverted
+from edgeseal.adapters.evm import FoundLog
 from edgeseal.adapters.pkcs11 import Pkcs11Signer
-from edgeseal.errors import Unavailable, UsageError
 from edgeseal.modelline import Proposal
-from edgeseal.network import NetworkProfile
-from edgeseal_console.operate.contracterrors import advised
-from edgeseal_console.operate.home import Home
-from edgeseal_console.operate.registry import Registry, Say
+from edgeseal_console.operate.onregistry import OnRegistry
+from edgeseal_console.operate.registry import Registry
 
 STATES: Final = ("none", "proposed", "approved", "deployable", "deprecated", "revoked")
 """States of a version, in the order of the registry's enum."""
-SIGNED_S: Final = 3_600
-"""How long a signature may be brought, in seconds of the chain's clock."""
 SPAN: Final = 5_000
 """Blocks asked for at once where grants are looked for."""
 _MOVES: Final = ("Approved", "MadeDeployable", "Deprecated", "Revoked")
@@ -57,26 +52,13 @@ class Version:
         }  # fmt: skip
 
 
-class Models:
-    """The model registry of a network, for one operator's account. With ``dry_run`` it sends nothing.
+class Models(OnRegistry):
+    """The model registry of a network, for one operator's account."""
 
-    Every method that sends raises Reverted with the contract's own error and what to do, UsageError ``funds``,
-    ``fee_ceiling``, and Unavailable; every view Reverted and Unavailable.
-    """
-
-    def __init__(self, home: Home, network: NetworkProfile, say: Say, *, dry_run: bool = False) -> None:
+    def __init__(self, registry: Registry) -> None:
         """Open the registry. Raises UsageError ``no_model_registry`` where the network profile names none."""
-        if network.model_registry is None:
-            raise UsageError(
-                "no_model_registry", "the network profile names no model registry",
-                "take a profile that does: edgeseal chain deploy makes one",
-            )  # fmt: skip
-        self.registry = Registry(home, network, say, dry_run=dry_run)
-        self.network = network
-        self.tenant = network.tenant_root.kid
-        self.contract = BoundContract(
-            self.registry.client, Contract("ModelRegistry"), network.model_registry.address
-        )  # fmt: skip
+        super().__init__(registry, "ModelRegistry", registry.network.model_registry, "no_model_registry")
+        self.tenant = registry.network.tenant_root.kid
 
     # ---- What is sent --------------------------------------------------------------------------------------------
 
@@ -86,20 +68,20 @@ class Models:
 
     def register(self, proposal: Proposal, publisher: Pkcs11Signer) -> None:
         """Propose a version under a publisher's signature."""
-        deadline = self.time() + SIGNED_S
+        deadline = self.deadline()
         message = proposal.message(self.network.chain_id, self.contract.address, deadline)
-        self._signed(
+        self.send_signed(
             f"propose version {proposal.version}", "propose", message, publisher, proposal.as_tuple(), deadline
         )  # fmt: skip
 
     def approve(self, line: bytes, version: int, evaluation: bytes, approver: Pkcs11Signer) -> None:
         """Add an approver's signature; with an ``evaluation`` (digest) it is the independent evaluation."""
-        deadline = self.time() + SIGNED_S
+        deadline = self.deadline()
         artifact = self.version(line, version).artifact
         message = modelline.approval_message(
             self.network.chain_id, self.contract.address, self.tenant, line, version, artifact, evaluation, deadline
         )
-        self._signed(
+        self.send_signed(
             f"approve version {version}", "approve", message, approver, self.tenant, line, version, evaluation, deadline
         )  # fmt: skip
 
@@ -128,32 +110,19 @@ class Models:
         self._as_admin("end the grant", "endGrant", artifact, audience)
 
     def _as_admin(self, what: str, function: str, *values: object) -> None:
-        data = self.contract.contract.encode(function, self.tenant, *values)
-        self.registry.send_as_admin(what, self.contract, data)
-
-    def _signed(self, what: str, function: str, message: bytes, signer: Pkcs11Signer, *values: object) -> None:
-        signature, key = signer.sign(message), signer.public_key
-        data = self.contract.contract.encode(function, *values, (key.x, key.y, signature[:32], signature[32:]))
-        self.registry.transactor.attempt(what, self.contract.contract, self.contract.address, data)
+        self.send_as_admin(what, function, self.tenant, *values)
 
     # ---- What is there -------------------------------------------------------------------------------------------
 
-    def time(self) -> int:
-        """Return the newest block's time in Unix seconds."""
-        newest = self.registry.client.header("latest")
-        if newest is None:
-            raise Unavailable("rpc_answer", "the node names no newest block")
-        return newest.timestamp
-
     def line(self, line: bytes) -> dict[str, Any]:
         """Return a line's policy (None: none was set) and the version it stands at (None: none)."""
-        (approvals, evaluation, wait_s), current, _ = self._view("lineOf", self.tenant, line)
+        (approvals, evaluation, wait_s), current, _ = self.view("lineOf", self.tenant, line)
         policy = {"approvals": approvals, "evaluation": evaluation, "wait_s": wait_s} if approvals else None
         return {"line": line.hex(), "policy": policy, "current": current or None}
 
     def version(self, line: bytes, number: int) -> Version:
         """Return a version. Raises Reverted ``UnknownVersion``."""
-        found = self._view("versionOf", self.tenant, line, number)
+        found = self.view("versionOf", self.tenant, line, number)
         artifact, publisher, parent, state, approvals, evaluated, policy, last, approved, deployable, ended = found
         needed, evaluation, wait_s = policy
         return Version(
@@ -163,12 +132,12 @@ class Models:
 
     def place(self, artifact: bytes) -> tuple[bytes, int] | None:
         """Return the line and version that an artifact is, None where the registry does not know it."""
-        line, version = self._view("versionOfArtifact", self.tenant, artifact)
+        line, version = self.view("versionOfArtifact", self.tenant, artifact)
         return (bytes(line), int(version)) if version else None
 
     def is_deployable(self, artifact: bytes, audience: bytes, at: int) -> bool:
         """Tell whether an audience might activate an artifact at ``at``, as the contract says."""
-        return bool(self._view("isDeployable", self.tenant, artifact, audience, at))
+        return bool(self.view("isDeployable", self.tenant, artifact, audience, at))
 
     def history(self, found: Version) -> list[dict[str, Any]]:
         """Return what happened to a version since it was proposed, oldest first, by the contract's back-pointers."""
@@ -223,9 +192,3 @@ class Models:
         if "state" in shown:
             shown["state"] = STATES[shown["state"]]
         return {"event": name, "block": one.block_number, **shown}
-
-    def _view(self, function: str, *values: object) -> Any:
-        try:
-            return self.contract.call(function, *values)
-        except Reverted as error:
-            raise advised(error) from error

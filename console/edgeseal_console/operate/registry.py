@@ -81,11 +81,11 @@ class Registry:
                   valid_s: int = POSSESSION_S) -> Possession:  # fmt: skip
         """Return a new challenge to the holder of ``kid``; ``start`` None is the anchored size. Raises Unavailable."""
         chosen = self.anchored_size() if start is None else start
-        return Possession(self.place, kid, role, chosen, evidence, secrets.token_bytes(32), self._time() + valid_s)
+        return Possession(self.place, kid, role, chosen, evidence, secrets.token_bytes(32), self.time() + valid_s)
 
     def rotation(self, old: bytes, new: bytes, *, evidence: bytes = bytes(32), valid_s: int = POSSESSION_S) -> Rotation:
         """Return a new challenge to the holders of two keys. Raises Unavailable."""
-        return Rotation(self.place, old, new, evidence, secrets.token_bytes(32), self._time() + valid_s)
+        return Rotation(self.place, old, new, evidence, secrets.token_bytes(32), self.time() + valid_s)
 
     def register(
         self, key: PublicKey, role: str, evidence: bytes, holder: Pkcs11Signer | None = None, *,
@@ -201,7 +201,8 @@ class Registry:
         data = self.log.contract.encode("setGatewayKey", self.network.fleet_log, new.x, new.y)
         self.send_as_admin(f"switch the log to gateway {new.kid.hex()[:16]}…", self.log, data)
 
-    def _time(self) -> int:
+    def time(self) -> int:
+        """Return the newest block's time in Unix seconds. Raises Unavailable."""
         newest = self.client.header("latest")
         if newest is None:
             raise Unavailable("rpc_answer", "the node names no newest block")
@@ -216,14 +217,14 @@ class Registry:
 
     def send_as_admin(self, what: str, target: BoundContract, data: bytes) -> None:
         """Send what only the tenant's admin may: directly where this account is that, else through the manager."""
-        manager = self._manager()
+        manager = self.manager()
         if manager is None:
             self.transactor.attempt(what, target.contract, target.address, data)
             return
         through = Contract("AccessManager").encode("execute", target.address, data)
         self.transactor.attempt(what, target.contract, manager, through)
 
-    def _manager(self) -> bytes | None:
+    def manager(self) -> bytes | None:
         """Return the AccessManager that is the tenant's admin, None where the admin is an account.
 
         That of our own TenantAdmin only: what else stands at the admin's address is called directly, and refuses.

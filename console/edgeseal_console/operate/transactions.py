@@ -84,6 +84,8 @@ class Transactor:
         self.client = client
         self.account = account
         self.dry_run = dry_run
+        self.sender = account.address
+        """As whose call gas is estimated in a dry run: this account's, or of who would act in its place."""
         self.previews: list[Preview] = []
         self._chain_id = chain_id
         self._pending = folder / "pending-transaction.json"
@@ -138,7 +140,7 @@ class Transactor:
 
     def _estimate(self, contract: Contract, to: bytes | None, data: bytes) -> int:
         try:
-            return self.client.estimate_gas(self.account.address, to, data)
+            return self.client.estimate_gas(self.sender, to, data)
         except Rejected as error:
             if not error.data:
                 raise

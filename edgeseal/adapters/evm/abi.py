@@ -36,6 +36,17 @@ class Contract:
         types = [_type(i) for i in item["inputs"]]
         return keccak256(_signature(item).encode())[:4] + bytes(self._web3.codec.encode(types, values))
 
+    def decode_call(self, data: bytes) -> tuple[str, dict[str, Any]] | None:
+        """Return the function that call data names and its values by name; None for no function of this contract.
+
+        Raises Unavailable ``rpc_answer`` if the values are not the function's.
+        """
+        for item in self._abi:
+            if item["type"] == "function" and keccak256(_signature(item).encode())[:4] == data[:4]:
+                values = self._decode([_type(i) for i in item["inputs"]], data[4:])
+                return item["name"], {i["name"]: value for i, value in zip(item["inputs"], values, strict=True)}
+        return None
+
     def decode_result(self, function: str, data: bytes) -> tuple[Any, ...]:
         """Return what ``function`` answered. Raises Unavailable ``rpc_answer`` if the bytes are no such answer."""
         (item,) = [i for i in self._abi if i["type"] == "function" and i["name"] == function]
