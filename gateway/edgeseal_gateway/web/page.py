@@ -23,16 +23,27 @@ _STYLE: Final = """
 *{box-sizing:border-box}body{margin:0;background:var(--ground);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
 main{max-width:72rem;margin:0 auto;padding:1.5rem}h1{font-size:1.3rem;margin:0}h2{font-size:1.05rem;margin:2rem 0 .6rem}
 header{display:flex;flex-wrap:wrap;gap:.5rem 1rem;align-items:baseline;margin-bottom:1.2rem}
-.soft{color:var(--soft)}code{font:13px ui-monospace,monospace}
+.soft{color:var(--soft)}code{font:13px ui-monospace,monospace;overflow-wrap:anywhere}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(11rem,1fr));gap:.8rem}
 .card{background:var(--card);border:1px solid var(--line);border-radius:.6rem;padding:.8rem 1rem}
 .card b{display:block;font-size:1.35rem;font-weight:600;font-variant-numeric:tabular-nums}
 .scroll{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:.6rem}
-table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.5rem .9rem;border-top:1px solid var(--line);
-vertical-align:top}thead th{border-top:0;color:var(--soft);font-weight:500}td.n{text-align:right;
-font-variant-numeric:tabular-nums}.good{color:var(--good)}.bad{color:var(--bad)}.wait{color:var(--wait)}
+table{border-collapse:collapse;width:100%}th,td{text-align:left;border-top:1px solid var(--line);
+padding:.5rem .7rem;vertical-align:top;overflow-wrap:break-word}
+td:first-child,td:last-child{overflow-wrap:anywhere;min-width:9rem}td code[title]{white-space:nowrap}
+thead th{border-top:0;color:var(--soft);font-weight:500;white-space:nowrap}
+.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}time{display:inline-block;min-width:6.4rem}
+.good{color:var(--good)}.bad{color:var(--bad)}.wait{color:var(--wait)}
 .alarm{border-left:4px solid var(--bad);margin:0 0 .8rem}
+@media(max-width:50rem){main{padding:1rem}thead{display:none}tr,td{display:block}tr+tr{border-top:2px solid var(--line)}
+td,td.n{display:flex;gap:1rem;text-align:left;white-space:normal;border:0;padding:.25rem .9rem}
+td::before{content:attr(data-of);color:var(--soft);flex:0 0 6rem}}
 """
+
+
+MAX_DEVICES: Final = 500
+MAX_APPLICANTS: Final = 100
+"""Rows of the page; the API lists all of them."""
 
 
 def render(state: dict[str, Any], found: dict[str, Any], troubles: list[dict[str, str | None]]) -> str:
@@ -54,7 +65,7 @@ def render(state: dict[str, Any], found: dict[str, Any], troubles: list[dict[str
 
 
 def _top(state: dict[str, Any]) -> str:
-    log = f"<code>{_short(state['fleet_log'])}</code>"
+    log = _id(state["fleet_log"])
     return (
         f'<header><h1>edgeseal gateway</h1><span class="soft">fleet log {log}, as of {_when(_now_ms())}</span></header>'
     )
@@ -77,8 +88,8 @@ def _troubles(state: dict[str, Any], troubles: list[dict[str, str | None]]) -> s
 def _halts(halts: list[dict[str, Any]]) -> str:
     return "".join(
         f'<div class="card alarm"><strong class="bad">emergency halt on chain</strong> for audience '
-        f"<code>{_short(one['audience'])}</code>, by operator <code>{_short(one['operator'])}</code>, block "
-        f'{one["block"]:,}<br><span class="soft">notice {_text(one["digest"])}</span></div>'
+        f"{_id(one['audience'])}, by operator {_id(one['operator'])}, block "
+        f'{one["block"]:,}<br><span class="soft">notice <code>{_text(one["digest"])}</code></span></div>'
         for one in halts
     )
 
@@ -93,12 +104,8 @@ def _cards(state: dict[str, Any]) -> str:
     cards = (
         ("devices active", devices["active"], _plural(devices)),
         ("records held", f"{state['records']:,}", f"{state['bytes'] / 1e6:,.1f} MB"),
-        ("statements in the fleet log", f"{state['size']:,}", "signed" if state["head"] else "nothing signed yet"),
-        (
-            "final on the chain",
-            f"{final['size']:,}" if final else "–",
-            f"block {final['number']:,}" if final else "nothing is final yet",
-        ),
+        ("statements in the fleet log", f"{state['size']:,}", _signed(state)),
+        ("final on the chain", f"{final['size']:,}" if final else "–", _final(anchor)),
         (
             "confirmed, not final",
             f"{max(confirmed):,}" if confirmed else "–",
@@ -119,56 +126,87 @@ def _cards(state: dict[str, Any]) -> str:
     return f'<div class="cards">{shown}</div>'
 
 
+def _signed(state: dict[str, Any]) -> str:
+    """Return how far the gateway's signature reaches: what stands above it has no receipt."""
+    if state["head"] is None:
+        return "nothing signed yet"
+    size = state["head"]["size"]
+    return "all under a signed head" if size == state["size"] else f"{size:,} under a signed head"
+
+
+def _final(anchor: dict[str, Any]) -> str:
+    if anchor["final"] is None:
+        return "nothing is final yet"
+    by_tag = anchor["final_by"] == "tag"
+    return f"block {anchor['final']['number']:,}" + ("" if by_tag else ", final by its depth: the operator's word")
+
+
 def _plural(devices: dict[str, int]) -> str:
-    others = [f"{count} {state}" for state, count in devices.items() if count and state != "active"]
-    return ", ".join(others) or "none frozen, revoked or closed"
+    others = [f"{count:,} {state}" for state, count in devices.items() if count and state != "active"]
+    return ", ".join(others) or "none in another state"
 
 
 def _devices(devices: list[dict[str, Any]]) -> str:
-    heads = ("device", "state", "model", "records", "anchored", "assurance", "last heard", "refused")
+    heads = ("device", "state", "model", "records", "final", "assurance", "last heard", "refused")
+    first = sorted(devices, key=_is_well)[:MAX_DEVICES]
     rows = [
         (
-            f"{_text(one['name'])}<br><code class=soft>{_short(one['log'])}</code>",
+            f"<span>{_text(one['name'])}<br>{_id(one['log'])}</span>",
             f'<span class="{_colour(one["state"])}">{_text(one["state"])}</span>',
             _model(one["model"]),
             f"{one['size']:,}",
             _anchored(one),
             _text(one["assurance"]),
             _when(one["last_contact"]),
-            _text(", ".join(f"{code} {n}" for code, n in one["refusals"].items()) or "–"),
+            _text(", ".join(f"{code} {n:,}" for code, n in one["refusals"].items()) or "–"),
         )
-        for one in devices
+        for one in first
     ]
-    return "<h2>Who runs what</h2>" + _table(heads, rows, "No device is enrolled yet.", {3, 4})
+    table = _table(heads, rows, "No device is enrolled yet.", {3, 4})
+    return "<h2>Who runs what</h2>" + table + _rest(len(devices), len(first), "those to look at first", "/v1/devices")
+
+
+def _is_well(one: dict[str, Any]) -> bool:
+    return one["state"] in ("active", "closed") and not one["refusals"]
+
+
+def _rest(every: int, shown: int, which: str, path: str) -> str:
+    if shown == every:
+        return ""
+    return f'<p class="soft">{shown:,} of {every:,}, {which}; all of them: <code>GET {path}</code></p>'
 
 
 def _anchored(one: dict[str, Any]) -> str:
+    """Return how many records are under a final anchor, and how many are not."""
     behind = one["size"] - one["anchored_size"]
-    return f"{one['anchored_size']:,}" + (f'<br><span class="wait">{behind:,} to come</span>' if behind else "")
+    text = f'<br><span class="wait">{behind:,} not final</span>' if behind else ""
+    return f"<span>{one['anchored_size']:,}{text}</span>"
 
 
 def _model(model: dict[str, Any] | None) -> str:
     if model is None:
         return '<span class="soft">none yet</span>'
     name = f"{model['name']} {model['version']}"
-    return f"{_text(name)}<br><code class=soft>{_short(model['package'])}</code>"
+    return f"<span>{_text(name)}<br>{_id(model['package'])}</span>"
 
 
 def _applicants(applicants: list[dict[str, Any]]) -> str:
     if not applicants:
         return ""
-    rows = [(f"<code>{_text(one['log'])}</code>", f"{one['size']:,}", _when(one["last"])) for one in applicants]
-    return "<h2>Asked and not enrolled</h2>" + _table(("log", "records", "last asked"), rows, "", {1})
+    first = applicants[:MAX_APPLICANTS]
+    rows = [(f"<code>{_text(one['log'])}</code>", f"{one['size']:,}", _when(one["last"])) for one in first]
+    table = _table(("log", "records", "last asked"), rows, "", {1})
+    return "<h2>Asked and not enrolled</h2>" + table + _rest(len(applicants), len(first), "the newest", "/v1/devices")
 
 
 def _refusals(refusals: list[dict[str, Any]]) -> str:
     rows = [
         (
             _text(one["code"]),
-            f"<code>{_short(one['log'])}</code>",
+            _id(one["log"]) if one["log"].strip("0") else "–",
             f"{one['n']:,}",
             _when(one["at"]),
-            _text(one["detail"]) + (f'<br><span class="soft">{_text(one["remedy"])}</span>' if one["remedy"] else ""),
+            _said(one["detail"], one["remedy"]),
         )
         for one in refusals
     ]
@@ -176,14 +214,23 @@ def _refusals(refusals: list[dict[str, Any]]) -> str:
     return "<h2>Refused</h2>" + _table(heads, rows, "Nothing was refused.", {2})
 
 
+def _said(detail: str, remedy: str | None) -> str:
+    text = f'<br><span class="soft">{_text(remedy)}</span>' if remedy else ""
+    return f"<span>{_text(detail)}{text}</span>"
+
+
 def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], none: str, numbers: set[int]) -> str:
     """Return a table of cells that are HTML already."""
     if not rows:
         return f'<p class="soft">{_text(none)}</p>'
-    top = "".join(f'<th scope="col">{_text(name)}</th>' for name in heads)
+    marks = ["class=n" if at in numbers else "" for at in range(len(heads))]
+    top = "".join(f'<th scope="col" {mark}>{_text(name)}</th>' for name, mark in zip(heads, marks, strict=True))
     cells = "".join(
         "<tr>"
-        + "".join(f'<td class="n">{cell}</td>' if at in numbers else f"<td>{cell}</td>" for at, cell in enumerate(row))
+        + "".join(
+            f'<td data-of="{_text(name)}" {mark}>{cell}</td>'
+            for name, mark, cell in zip(heads, marks, row, strict=True)
+        )
         + "</tr>"
         for row in rows
     )
@@ -198,11 +245,12 @@ def _text(value: object) -> str:
     return escape(str(value))
 
 
-def _short(value: str) -> str:
-    return escape(value[:12] + "…")
+def _id(value: str) -> str:
+    """Return the beginning of an id in hex; the whole of it shows under the pointer."""
+    return f'<code class="soft" title="{_text(value)}">{_text(value[:12])}…</code>'
 
 
 def _when(at_ms: int | None) -> str:
     if not at_ms:
         return "–"
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at_ms / 1000))
+    return time.strftime("<time>%Y-%m-%d %H:%M:%S UTC</time>", time.gmtime(at_ms / 1000))
