@@ -17,6 +17,7 @@ import yaml
 
 from edgeseal_agent import config
 from edgeseal_console.demo.parts import CHECKOUT
+from tests.e2e.documents import blocks
 
 FILES = CHECKOUT / "firmware-config"
 RULES = FILES / "udev/60-edgeseal-tpm.rules"
@@ -126,6 +127,46 @@ def test_a_device_speaks_to_its_broker_and_is_spoken_to_by_nobody(wire: tuple[Na
         for listener in listeners:
             listener.kill()
             listener.communicate()
+
+
+# ---- mosquitto ------------------------------------------------------------------------------------------------------
+
+BROKER = """
+mount -t tmpfs etc /etc/mosquitto
+mkdir /etc/mosquitto/certs
+echo '127.0.0.1 broker.example' >hosts
+mount --bind hosts /etc/hosts
+ip link set lo up
+systemctl() { mosquitto -c /etc/mosquitto/mosquitto.conf & }
+"""
+"""A machine with nothing in its network and in /etc/mosquitto; no systemd is there to start the broker."""
+
+SPEAK = """
+import sys
+from pathlib import Path
+from edgeseal.adapters.mqtt import Endpoint, MqttLink
+name, topic = sys.argv[1:]
+files = [Path(file) for file in ("ca.pem", f"{name}.pem", f"{name}.key")]
+link = MqttLink(Endpoint("broker.example", 8883, name, *files, retry_min_s=0.1, retry_max_s=1), [topic], print)
+link.start()
+print(name, "heard" if link.wait_ready(60) else "not heard")
+link.stop(1.0)
+"""
+
+
+@pytest.mark.skipif(not may_unshare("--net"), reason="needs root")
+def test_the_broker_of_the_operators_guide(tmp_path: Path) -> None:
+    """Certificates, files and configuration as docs/operating.md tells to type them, and the gateway at the broker."""
+    (tmp_path / "firmware-config").symlink_to(FILES)
+    (tmp_path / "speak.py").write_text(SPEAK)
+    (certificates,), (install,) = (blocks("docs/operating.md", f"broker{part}") for part in ("-certificates", ""))
+    told = f"{sys.executable} speak.py gateway 'edgeseal/v1/+/up/#'"
+    script = f"set -e\nexport PATH=$PATH:/usr/sbin\n{BROKER}{certificates}{install}{told}"
+    words = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]  # what is started ends with the shell
+    done = subprocess.run(
+        [*words, "bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0 and "gateway heard" in done.stdout, done.stdout + done.stderr
 
 
 # ---- udev -----------------------------------------------------------------------------------------------------------
