@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from edgeseal.errors import FormatError
 from edgeseal.record import decode_body
+from edgeseal_agent import incidents
 from edgeseal_agent.configlog import IncidentConfig
-from edgeseal_agent.incidents import new_id
 from edgeseal_agent.journal import Journal
 from edgeseal_agent.store import Store, set_meta
 
@@ -24,7 +24,9 @@ logger = logging.getLogger(__name__)
 DENIED: Final = "denied"
 """The cause that is no kind: a ``decision.verdict`` that denies."""
 LOOK_BACK: Final = 1_000
-"""Records that a start looks at again: more than a crash can leave unseen."""
+"""Records that a first start with a rule looks at, and after so many what was looked at is noted: a restart goes on
+from that note, however many records a crash left unseen.
+"""
 _OPEN, _LAST, _SEEN = "rule_incident", "rule_last", "rule_seen"
 
 
@@ -38,7 +40,8 @@ class IncidentRule:
         facts = store.meta()
         self._open: bytes = facts.get(_OPEN, b"")
         self._last: int = facts.get(_LAST, 0)
-        self._seen: int = max(facts.get(_SEEN, 0), journal.size - LOOK_BACK)
+        self._noted: int = facts.get(_SEEN, 0)
+        self._seen: int = facts.get(_SEEN, journal.size - LOOK_BACK)
         self._kinds = ["decision.verdict" if cause == DENIED else cause for cause in config.on]
 
     def step(self) -> None:
@@ -46,8 +49,10 @@ class IncidentRule:
         raises.
         """
         if not self._kinds:
+            self._retire()
             return
         size = self._journal.size
+        self._drop_closed()
         for seq, kind in self._causes(size):
             if self._open:
                 self._prolong(seq)
@@ -55,7 +60,28 @@ class IncidentRule:
                 self._begin(seq, kind)
         self._seen = max(self._seen, size)
         if self._open and self._journal.size > self._last + self._config.after:
-            self._end()
+            self._end(f"rule: {self._config.after} records after {self._last}")
+        elif self._seen >= self._noted + LOOK_BACK:
+            self._journal.execute(lambda connection: set_meta(connection, _SEEN, self._seen)).result()
+            # Durable: how far causes were looked for.
+            self._noted = self._seen
+
+    def _drop_closed(self) -> None:
+        """Forget the incident that a person has closed: the next cause opens another one."""
+        if self._open:
+            found = incidents.find(self._store, self._open)
+            if found is None or found[1] is not None:
+                self._open = b""
+
+    def _retire(self) -> None:
+        """Without a rule: close what an earlier one left open, since nothing else would, and forget how far it looked;
+        a later rule begins anew.
+        """
+        if self._open:
+            self._end("rule: none any more")
+        if self._noted:
+            self._journal.execute(lambda c: c.execute("DELETE FROM meta WHERE key = ?", (_SEEN,))).result()
+            self._noted = 0
 
     def _causes(self, size: int) -> list[tuple[int, str]]:
         marks = ",".join("?" * len(self._kinds))
@@ -67,7 +93,7 @@ class IncidentRule:
         return [(seq, kind) for seq, kind, body in rows if kind != "decision.verdict" or _denies(body)]
 
     def _begin(self, cause: int, kind: str) -> None:
-        identity, start = new_id(), max(0, cause - self._config.before)
+        identity, start = incidents.new_id(), max(0, cause - self._config.before)
 
         def also(connection: sqlite3.Connection, seq: int) -> None:
             connection.execute("INSERT INTO incidents VALUES (?, ?, NULL)", (identity, start))
@@ -75,7 +101,7 @@ class IncidentRule:
 
         self._journal.append("incident", _fields(identity, "open", start, None, f"rule: {kind} at {cause}"), also)
         # Durable: the record, the window and its cause; a restart goes on from there.
-        self._open, self._last = identity, cause
+        self._open, self._last, self._noted = identity, cause, cause + 1
         logger.warning("incident %s: %s at %d", identity.hex(), kind, cause)
 
     def _prolong(self, cause: int) -> None:
@@ -85,18 +111,18 @@ class IncidentRule:
             # Durable: the window's later end; a crash before this looks at the cause again.
             self._last = cause
 
-    def _end(self) -> None:
+    def _end(self, why: str) -> None:
         identity, last = self._open, self._last
-        with closing(self._store.reader()) as connection:
-            row = connection.execute("SELECT start, stop FROM incidents WHERE id = ?", (identity,)).fetchone()
-        if row is not None and row[1] is None:  # else a person closed it
+        found = incidents.find(self._store, identity)
+        if found is not None and found[1] is None:  # else a person closed it
+            start = found[0]
 
             def also(connection: sqlite3.Connection, seq: int) -> None:
                 connection.execute("UPDATE incidents SET stop = ? WHERE id = ?", (seq + 1, identity))
                 self._note(connection, b"", last)
 
             def build(seq: int) -> dict[str, Any]:
-                return _fields(identity, "closed", row[0], seq + 1, f"rule: {self._config.after} records after {last}")
+                return _fields(identity, "closed", start, seq + 1, why)
 
             self._journal.append("incident", build, also)
             # Durable: the window is whole; it stays held for good.

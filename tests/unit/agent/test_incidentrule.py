@@ -14,7 +14,7 @@ from edgeseal.record import decode_body
 from edgeseal_agent import incidents, retention
 from edgeseal_agent.config import load
 from edgeseal_agent.configlog import IncidentConfig
-from edgeseal_agent.incidentrule import IncidentRule
+from edgeseal_agent.incidentrule import LOOK_BACK, IncidentRule
 from edgeseal_agent.inference import keep_opening
 
 from .conftest import Bench
@@ -101,6 +101,56 @@ def test_what_a_person_closed_is_not_closed_again(bench: Bench, tmp_path: Path) 
     records(bench, 10)
     rule.step()
     assert [state for state, _, _ in said(bench)] == ["open", "closed"]
+
+
+def test_a_cause_after_a_person_closed_opens_another(bench: Bench, tmp_path: Path) -> None:
+    rule = IncidentRule(RULE, bench.store, bench.journal)
+    bench.journal.append("tamper", TAMPER)
+    rule.step()
+    ((identity,),) = bench.rows("SELECT id FROM incidents")
+    incidents.ask(tmp_path, incidents.Request(identity, "closed", 0, "a false alarm"))
+    incidents.take_up(tmp_path, bench.store, bench.journal)
+    for _ in range(2):  # the same for the next run
+        cause, _ = bench.journal.append("tamper", TAMPER)
+        rule.step()
+        assert said(bench)[-1] == ("open", cause - 3, None), "what the closed window does not hold"
+        ((identity,),) = bench.rows("SELECT id FROM incidents WHERE stop IS NULL")
+        incidents.ask(tmp_path, incidents.Request(identity, "closed", 0, "another"))
+        incidents.take_up(tmp_path, bench.store, bench.journal)
+        bench.reopen()
+        rule = IncidentRule(RULE, bench.store, bench.journal)
+    assert bench.rows("SELECT count(*) FROM incidents") == [(3,)]
+
+
+def test_a_cause_long_before_a_kill_is_not_forgotten(bench: Bench) -> None:
+    """A fast device writes more between two looks than any number would allow for."""
+    rule = IncidentRule(RULE, bench.store, bench.journal)
+    records(bench, LOOK_BACK)
+    rule.step()
+    cause, _ = bench.journal.append("tamper", TAMPER)
+    for ticket in [bench.journal.submit("state", STATE) for _ in range(LOOK_BACK + 10)]:
+        ticket.result(60)
+    bench.reopen()
+    IncidentRule(RULE, bench.store, bench.journal).step()
+    assert said(bench)[0] == ("open", cause - 3, None)
+
+
+def test_a_rule_that_is_taken_away_leaves_nothing_open(bench: Bench) -> None:
+    """An open window holds all that comes: without its rule nothing would ever end it."""
+    bench.journal.append("tamper", TAMPER)
+    IncidentRule(RULE, bench.store, bench.journal).step()
+    bench.reopen()
+    without = IncidentRule(IncidentConfig(), bench.store, bench.journal)
+    without.step()
+    assert [state for state, _, _ in said(bench)] == ["open", "closed"]
+    size = bench.journal.size
+    without.step()
+    assert bench.journal.size == size
+    bench.journal.append("tamper", TAMPER)
+    bench.reopen()
+    without = IncidentRule(IncidentConfig(), bench.store, bench.journal)
+    without.step()
+    assert len(said(bench)) == 2, "closed once"
 
 
 def keep(content: bytes, connection: sqlite3.Connection, seq: int) -> None:
