@@ -16,7 +16,7 @@ from typing import Any, Final
 from edgeseal.errors import EvidenceError, UsageError
 from edgeseal.messages import CommandMessage, KeysetMessage
 from edgeseal.record import decode_body
-from edgeseal_agent import identity, recovery
+from edgeseal_agent import identity, recovery, unanswered
 from edgeseal_agent.beliefs import Beliefs
 from edgeseal_agent.clock import DeviceClock
 from edgeseal_agent.config import Config
@@ -51,8 +51,8 @@ def last_head(store: Store) -> tuple[int, bytes, bytes]:
 
 
 def close_log(config: Config, store: Store, records: Sequence[tuple[str, Fields]]) -> None:
-    """End the log with ``records``, of which the last is ``closed``, under a signed head; a log that ended so already
-    is left as it is. The caller holds the state directory's lock.
+    """Answer what commands are left, then end the log with ``records``, of which the last is ``closed``, under a signed
+    head; a log that ended so already is left as it is. The caller holds the state directory's lock.
 
     Raises:
         UsageError: ``closed_otherwise`` when the log named another successor before. Unavailable: disk or token.
@@ -63,6 +63,7 @@ def close_log(config: Config, store: Store, records: Sequence[tuple[str, Fields]
     if found is None:
         boot = recovery.begin(store).boot
         with _writing(config, store, boot) as (journal, sealer):
+            unanswered.answer(store, journal)
             for kind, fields in _missing(store, records):
                 journal.append(kind, fields)
                 # Durable: this much of the end. A restart that finds key.rotated goes on with closed.
