@@ -28,10 +28,11 @@ from benchmarks.trials import PAIRS, Ratio, in_turns, ratios
 from benchmarks.workdir import folder
 from edgeseal.adapters.packagedir import read_package
 from edgeseal_agent import identity
-from edgeseal_agent.daemon import SWITCH_S, build_name
+from edgeseal_agent.daemon import SWITCH_S
 from edgeseal_agent.inference import Engine, Inference, InferenceRecorder, LoadedModel, load_model
 from edgeseal_agent.intake import MAX_IN_FLIGHT
 from edgeseal_agent.listsource import ListSource
+from edgeseal_agent.parts import build_name
 from edgeseal_agent.source import Waiting
 from edgeseal_console.operate.models import pack
 
@@ -169,7 +170,7 @@ class _Device:
         self._engine.activate(loaded, running.journal, None).result()
         self._recorder = InferenceRecorder(
             running.journal, log=running.log, secret=running.secret, config_digest=running.config.digest,
-            build=build_name(), plain_input=False, keeps=lambda: True,
+            build=build_name(), plain_input=False, keeps=lambda size: True,
         )  # fmt: skip
         (root / "list.txt").write_text("unused\n")
         self._source = ListSource(identity.open_store(running.config), root / "list.txt")

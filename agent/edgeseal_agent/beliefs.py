@@ -13,14 +13,14 @@ from hashlib import sha256
 from typing import Final
 
 from edgeseal import cbor, statements
-from edgeseal.errors import EvidenceError, InvariantBroken
+from edgeseal.errors import EvidenceError
 from edgeseal.head import Anchored, Seen
 from edgeseal.messages import Anchor
 from edgeseal.statements.keyset import Keyset
 from edgeseal_agent.authority import FORK, Included, View, check_included, check_keyset
 from edgeseal_agent.identity import Identity
 from edgeseal_agent.journal import Journal
-from edgeseal_agent.store import Store, set_meta
+from edgeseal_agent.store import Store, damaged, set_meta
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ def _load(connection: sqlite3.Connection, identity: Identity) -> tuple[View, Anc
     (statement,) = connection.execute("SELECT statement FROM keysets ORDER BY version DESC LIMIT 1").fetchone()
     keyset = statements.decode(statement).content
     if not isinstance(keyset, Keyset):
-        raise InvariantBroken("store_damaged", "the stored keyset is another statement")
+        raise damaged("the stored keyset is another statement")
     (home,) = connection.execute("SELECT value FROM meta WHERE key = 'home'").fetchone()
     seen_row, anchored_row = connection.execute("SELECT seen, anchored FROM log").fetchone()
     seen = Seen.from_list(cbor.decode(seen_row, max_size=1024))

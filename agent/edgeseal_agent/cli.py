@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import argparse
 import json
+import sqlite3
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from edgeseal import limits
-from edgeseal.errors import EdgesealError, EvidenceError, InvariantBroken, UsageError
+from edgeseal.errors import EdgesealError, EvidenceError, InvariantBroken, Unavailable, UsageError
 from edgeseal_agent import cli_enrol, cli_epochs
 from edgeseal_agent import config as configuration
+from edgeseal_agent.store import store_error
 
+EXITS = (
+    "exit codes: 0 done; 1 usage, configuration, or a world that is down (disk, token, broker); "
+    "2 our own state\n            contradicts itself"
+)
 EXAMPLES = {
     "init": ("--json", "make the device's key and log; print what enrolment needs"),
     "check": ("", "say what a run needs and what is wrong"),
@@ -32,6 +39,15 @@ EXAMPLES = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """Leaves with 1 where the command line makes no sense: argparse's 2 has a meaning of its own here."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print usage and what is wrong, and leave."""
+        self.print_usage(sys.stderr)
+        self.exit(1, f"{self.prog}: error: {message}\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit code."""
     options = parser().parse_args(arguments)
@@ -39,10 +55,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = options.function(options)
         return code
     except EdgesealError as error:
-        _explain(error, options.json)
-        return 2 if isinstance(error, InvariantBroken) else 1
+        return _refused(error, options.json)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except sqlite3.Error as error:
+        return _refused(store_error(error), options.json)
     except BrokenPipeError:
         return 1
+    except OSError as error:
+        place = "" if error.filename is None else f"{error.filename}: "
+        said = Unavailable("file_unusable", f"{place}{error.strerror or error}", "look at the path, and who may use it")
+        return _refused(said, options.json)
+
+
+def _refused(error: EdgesealError, as_json: bool) -> int:
+    """Say what is wrong and how to mend it; return the exit code."""
+    _explain(error, as_json)
+    return 2 if isinstance(error, InvariantBroken) else 1
 
 
 def init(options: argparse.Namespace) -> int:
@@ -83,9 +113,9 @@ def check(options: argparse.Namespace) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Run until SIGTERM, or with --once until the source is worked through."""
-    from edgeseal_agent import daemon
+    from edgeseal_agent import daemon, parts
 
-    chosen = daemon.Options(options.list, options.once, options.again, options.acks)
+    chosen = parts.Options(options.list, options.once, options.again, options.acks)
     return daemon.run(configuration.load(options.config), chosen)
 
 
@@ -154,15 +184,14 @@ def possession(options: argparse.Namespace) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the whole command line's parser."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="edgeseal-agent",
         description="Run a model on this device and keep a hardware-signed, tamper-evident history of what it did.",
-        epilog="examples:\n" + "\n".join(_example(name) for name in EXAMPLES),
+        epilog=EXITS + "\n\nexamples:\n" + "\n".join(_example(name) for name in EXAMPLES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = top.add_subparsers(
-        dest="command", required=True, metavar="command"
-    )
+    top.add_argument("--version", action="version", version=f"edgeseal-agent {version('edgeseal')}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for function in (init, check, run, status, incident, export, possession, *cli_epochs.COMMANDS):
         text = str(function.__doc__)
         sub = commands.add_parser(
@@ -177,14 +206,19 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("--list", type=Path, metavar="FILE", help="take these inputs, not the configured source")
             sub.add_argument("--once", action="store_true", help="leave when no input is left, all of it sealed")
             sub.add_argument("--again", action="store_true", help="take lists again that were worked through before")
-            sub.add_argument("--acks", type=int, metavar="FD", help="write 'position leafhash' for each durable record")
+            sub.add_argument("--acks", type=int, metavar="FD", help="write 'seq leafhash' of each durable record to it")
         if function is incident:
             what = sub.add_mutually_exclusive_group(required=True)
             what.add_argument("--open", metavar="WHY", help="open one, saying in a sentence what happened")
             what.add_argument("--close", metavar="ID", help="close one: records from now on are no longer held")
             sub.add_argument("--why", default="closed", help="with --close: what was found (%(default)s)")
-            sub.add_argument("--before", type=_count, default=1_000, metavar="N", help="records back (%(default)s)")
-            sub.add_argument("--wait-s", type=float, default=30.0, help="for the agent to record it (%(default)s)")
+            sub.add_argument(
+                "--before", type=_count, default=1_000, metavar="N",
+                help="with --open: hold so many records before it (%(default)s)",
+            )  # fmt: skip
+            sub.add_argument(
+                "--wait-s", type=float, default=30.0, metavar="S", help="seconds for the agent to do so (%(default)s)"
+            )
         if function is export:
             sub.add_argument("--out", type=Path, required=True, metavar="PATH", help="a new folder, or a new .zip")
         if function is possession:
@@ -207,10 +241,9 @@ def _small_file(path: Path) -> bytes:
 
 def _count(text: str) -> int:
     """Return a number that is not negative; argparse turns the error into usage."""
-    number = int(text)
-    if number < 0:
-        raise ValueError(text)
-    return number
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r:.40} is no number of records, 0 or more")
+    return int(text)
 
 
 def _example(name: str) -> str:

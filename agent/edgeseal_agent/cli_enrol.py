@@ -44,4 +44,6 @@ def add(commands: Any, example: str) -> None:
     sub.add_argument("--gateway", required=True, metavar="URL", help="the gateway's API; https beyond this machine")
     sub.add_argument("--claim", type=Path, required=True, metavar="FILE", help="token of edgeseal-gateway claim new")
     sub.add_argument("--ca-file", type=Path, metavar="FILE", help="who certified the gateway; default: the system's")
-    sub.add_argument("--wait-s", type=float, default=3_600.0, help="for the operator (%(default)s)")
+    sub.add_argument(
+        "--wait-s", type=float, default=3_600.0, metavar="S", help="seconds to wait for the operator (%(default)s)"
+    )

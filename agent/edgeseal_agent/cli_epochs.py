@@ -71,13 +71,16 @@ EXAMPLES: Final = {
 def add_options(sub: argparse.ArgumentParser, name: str) -> None:
     """Add the options of one of the subcommands, or of ``init``."""
     if name == "init":
-        sub.add_argument("--successor", type=Path, metavar="FILE", help="of the log before, from edgeseal-agent lost")
+        sub.add_argument("--successor", type=Path, metavar="FILE", help="of the log before: what lost wrote")
     if name == "rotate":
         sub.add_argument("--next", type=Path, required=True, metavar="FILE", help="the next epoch's configuration")
     if name == "decommission":
-        sub.add_argument("--reason", required=True, help="why, in a sentence; it goes on record")
+        sub.add_argument("--reason", required=True, metavar="WHY", help="why, in a sentence; it goes on record")
     if name == "lost":
         sub.add_argument("--out", type=Path, required=True, metavar="FILE", help="where the answer goes")
         sub.add_argument("--unanswered", action="store_true", help="do not ask: put down that nothing is known")
     if name in ("decommission", "lost"):
-        sub.add_argument("--wait-s", type=float, default=PATIENCE_S, help="for the gateway (%(default)s)")
+        sub.add_argument(
+            "--wait-s", type=float, default=PATIENCE_S, metavar="S",
+            help="seconds for the gateway to answer (%(default)s)",
+        )

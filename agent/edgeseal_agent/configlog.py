@@ -34,7 +34,8 @@ class StorageConfig:
 
     At the quota ``when_full`` either stops the agent (``stop``) or goes on without keeping inputs and openings
     (``drop_inputs``, a ``gap`` record says so), or also takes the bodies of records, lowest class first, from nine
-    tenths of the quota on (``thin``, ``thinned`` records say which). Below ``min_free_mb`` of free disk it always
+    tenths of the quota on (``thin``, ``thinned`` records say which); inputs wait in their source for the room this
+    makes, and when no body is left that may go the agent stops after all. Below ``min_free_mb`` of free disk it always
     stops. Inputs and openings are deleted ``retention_days`` after they were recorded, and never before the gateway's
     receipt covers their record; 0 keeps them for ever. Bodies of records are erased, with a ``tombstone`` record,
     ``body_retention_days`` after they were recorded (at least half a year) and never before a receipt; 0 keeps them.

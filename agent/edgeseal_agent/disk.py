@@ -1,4 +1,6 @@
-"""The disk guard: says stop before the disk does, so that a full disk is a clear error and not a torn file."""
+"""The disk guard: says stop before the disk does, so that a full disk is a clear error and not a torn file. And what is
+still allowed before that: inputs so far that their records fit below the quota, openings of them below its nine tenths.
+"""
 
 from __future__ import annotations
 
@@ -12,34 +14,38 @@ from edgeseal_agent.configlog import StorageConfig
 from edgeseal_agent.store import Store
 
 MB: Final = 1_048_576
+INPUT_COST: Final = 4_096
+"""Bytes of the store that one input takes, at most, besides what is kept to open it: its record, and what it may add of
+heads and receipts.
+"""
 THIN_SHARE: Final = 0.9
 """Share of the quota from which on ``when_full: thin`` takes bodies."""
 PRESSED_SHARE: Final = 0.95
-"""Share from which on inputs wait until bodies have gone."""
+"""Share beyond which no input is let in until bodies have gone."""
 INTERVAL_NS: Final = 100_000_000
-"""The disk is asked at most ten times a second,"""
-NEAR_INTERVAL_NS: Final = 10_000_000
-"""and a hundred times where ``when_full: thin`` has begun: what inputs write meanwhile must fit below the quota."""
+"""The disk is asked at most ten times a second, the quota of ``when_full: thin`` before each transaction."""
+MAX_GRANT: Final = 1_048_576
+"""Most bytes that inputs are let in for at once;"""
+GRANT_SHARE: Final = 8
+"""and no more than one in so many of what is left, so that what else is written finds room too."""
 
 
 class DiskGuard:
-    """Checks free space and quota. ``keeps_inputs`` turns False when the quota says to go on without inputs.
-
-    ``on_drop`` is called once when that happens, ``on_pressed`` at each look at a disk that inputs should wait for.
+    """Checks free space and quota. ``keeps_inputs`` turns False when the quota says to go on without inputs, and
+    ``on_drop`` is called once when that happens. ``check`` and ``keep`` are the journal's writer's, ``room`` the
+    intake's.
     """
 
     def __init__(
-        self,
-        store: Store,
-        config: StorageConfig,
-        on_drop: Callable[[], None] | None = None,
-        on_pressed: Callable[[], None] | None = None,
-    ) -> None:
+        self, store: Store, config: StorageConfig, on_drop: Callable[[], None] | None = None
+    ) -> None:  # fmt: skip
         self._store = store
-        self._on_pressed = on_pressed
         self._config = config
         self._on_drop = on_drop
         self._next_ns = 0
+        self._thins = config.when_full == "thin"
+        self._reserved = 0
+        self._to_keep: float = 0
         self.keeps_inputs = config.retain_inputs
 
     def free_bytes(self) -> int:
@@ -55,18 +61,41 @@ class DiskGuard:
                 stop``.
         """
         now = time.monotonic_ns()
-        if now < self._next_ns:
+        if now >= self._next_ns:
+            self._next_ns = now + INTERVAL_NS
+            self._require_free()
+        elif not self._thins:
             return
-        self._next_ns = now + INTERVAL_NS
-        self._require_free()
-        if self._is_near(THIN_SHARE):
-            self._next_ns = now + NEAR_INTERVAL_NS
+        quota = self._config.quota_mb * MB
+        used = self._used(quota * THIN_SHARE)
+        self._to_keep = quota * THIN_SHARE - used - self._reserved
+        if self._thins and used >= quota * THIN_SHARE:
             self._drop_inputs()
-        if self._on_pressed is not None and self.is_pressed():
-            self._on_pressed()
-        used = self._used(self._config.quota_mb * MB)
-        if used >= self._config.quota_mb * MB:
+        if used >= quota:
             self._full(used)
+
+    def keep(self, size: int) -> bool:
+        """Say whether openings of ``size`` bytes may be kept: with ``when_full: thin`` only what fits below nine tenths
+        of the quota, beside the records of inputs that were let in.
+        """
+        if self._thins:
+            self._to_keep -= size
+            if self._to_keep < 0:
+                self._drop_inputs()
+        return self.keeps_inputs
+
+    def room(self, pending: int) -> int:
+        """Return how many bytes inputs may take now, ``pending`` ones on their way not counted; 0: they should wait.
+
+        Without ``when_full: thin`` none ever wait: what happens at the quota is decided there.
+        """
+        if not self._thins:
+            return MAX_GRANT
+        line = self._config.quota_mb * MB * PRESSED_SHARE
+        left = max(0, int(line - self._used(line / 2)) - pending)
+        granted = min(MAX_GRANT, left if left < GRANT_SHARE * INPUT_COST else left // GRANT_SHARE)
+        self._reserved = pending + granted
+        return granted
 
     def require_room(self) -> None:
         """Raise as ``check`` does and change nothing: for a start, when nothing can be recorded yet."""
@@ -77,15 +106,8 @@ class DiskGuard:
 
     def wants_thinning(self) -> bool:
         """Say whether bodies should go to make room: ``when_full: thin`` and nine tenths of the quota used."""
-        return self._is_near(THIN_SHARE)
-
-    def is_pressed(self) -> bool:
-        """Say whether inputs should wait while bodies go."""
-        return self._is_near(PRESSED_SHARE)
-
-    def _is_near(self, share: float) -> bool:
-        near = self._config.quota_mb * MB * share
-        return self._config.when_full == "thin" and self._used(near) >= near
+        near = self._config.quota_mb * MB * THIN_SHARE
+        return self._thins and self._used(near) >= near
 
     def _used(self, limit: float) -> int:
         """Return the bytes used.
@@ -94,7 +116,7 @@ class DiskGuard:
         what the pages hold; asking for that costs a query, and is done only where it matters.
         """
         used = self._store.bytes_on_disk()
-        return self._store.bytes_in_use() if self._config.when_full == "thin" and used >= limit else used
+        return self._store.bytes_in_use() if self._thins and used >= limit else used
 
     def _require_free(self) -> None:
         free = self.free_bytes()

@@ -29,6 +29,10 @@ REQUEST_NAME: Final = "enrol-request.json"
 MARK_NAME: Final = "init.started"
 """There while an ``init`` is under way."""
 SECRET_SIZE: Final = 32
+SECRET_REMEDY: Final = (
+    "chmod 600, or bring the file back; without it this log's commitments cannot be made or opened: `edgeseal-agent "
+    "rotate` begins the next epoch with a secret of its own"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +131,9 @@ def read_secret(state_dir: Path) -> bytes:
         secret = path.read_bytes()
         mode = path.stat().st_mode & 0o777
     except OSError as error:
-        raise InvariantBroken("epoch_secret", f"{path}: {error.strerror}") from error
+        raise InvariantBroken("epoch_secret", f"{path}: {error.strerror}", SECRET_REMEDY) from error
     if len(secret) != SECRET_SIZE or mode & 0o077:
-        raise InvariantBroken("epoch_secret", f"{path} must hold {SECRET_SIZE} bytes under mode 0600")
+        raise InvariantBroken("epoch_secret", f"{path} must hold {SECRET_SIZE} bytes under mode 0600", SECRET_REMEDY)
     return secret
 
 

@@ -147,7 +147,7 @@ class InferenceRecorder:
 
     def __init__(
         self, journal: Journal, *, log: bytes, secret: bytes, config_digest: bytes, build: str, plain_input: bool,
-        keeps: Callable[[], bool], flagged: Callable[[], bool] = lambda: False,
+        keeps: Callable[[int], bool], flagged: Callable[[], bool] = lambda: False,
     ) -> None:  # fmt: skip
         self._flagged = flagged
         self._journal = journal
@@ -187,7 +187,7 @@ class InferenceRecorder:
 
     def keep(self, connection: sqlite3.Connection, seq: int, data: Mapping[str, bytes]) -> None:
         """Keep what opens the commitments of record ``seq``, in the caller's transaction, if anything is kept."""
-        if self._keeps():
+        if self._keeps(sum(map(len, data.values()))):
             for field, content in data.items():
                 keep_opening(connection, seq, field, content, self._is_plain(field), as_file=field == "input")
 

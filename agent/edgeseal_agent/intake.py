@@ -1,18 +1,22 @@
 """The loop between source and journal: take an input, run the model, queue the record, put the input away when
-durable.
+durable. While there is no room for its record an input waits where it is, in the source.
 """
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from edgeseal.errors import EdgesealError, EvidenceError, UsageError
+from edgeseal.errors import EdgesealError, EvidenceError, Unavailable, UsageError
+from edgeseal_agent.disk import INPUT_COST
 from edgeseal_agent.inference import Engine, Inference, InferenceRecorder, explain
 from edgeseal_agent.journal import Journal
 from edgeseal_agent.source import Source, Waiting
+from edgeseal_agent.store import store_error
 from edgeseal_agent.ticket import Appended, Ticket
 
 MAX_IN_FLIGHT: Final = 256
@@ -30,12 +34,14 @@ class _Pending:
 
 class Intake:
     """Runs in a thread of its own. ``idle`` is set when a pass over the source found nothing and nothing is in
-    flight.
+    flight. ``room`` returns the bytes of the store that further inputs may take, given those on their way; it is
+    asked again when they are used up.
     """
 
     def __init__(
-        self, source: Source, engine: Engine, recorder: InferenceRecorder, journal: Journal, *, poll_ms: int
-    ) -> None:
+        self, source: Source, engine: Engine, recorder: InferenceRecorder, journal: Journal, *, poll_ms: int,
+        room: Callable[[int], int],
+    ) -> None:  # fmt: skip
         self._source = source
         self._engine = engine
         self._recorder = recorder
@@ -46,9 +52,12 @@ class Intake:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self.idle = threading.Event()
-        self.room = threading.Event()
-        """Cleared by whoever makes room on the disk, while inputs should wait."""
-        self.room.set()
+        self.waits = False
+        """Whether an input waits for room: to be made by whoever watches over the disk."""
+        self.unbounded = threading.Event()
+        """Set while no room can be made: inputs go on, until the journal's guard ends the run and says why."""
+        self._room = room
+        self._left = 0
         self.settled = 0
         self.failed = 0
         self.failure: Exception | None = None
@@ -69,8 +78,8 @@ class Intake:
             while not self._stopping.is_set():
                 self._pass()
             self._settle(all_of_them=True)
-        except (EdgesealError, OSError) as error:
-            self.failure = error
+        except (EdgesealError, OSError, sqlite3.Error) as error:
+            self.failure = _ended_by(error)
         finally:
             self.idle.set()
 
@@ -82,9 +91,8 @@ class Intake:
         if items:
             self.idle.clear()
         for item in items:
-            while not self.room.wait(self._poll_s):
-                if self._stopping.is_set():
-                    return
+            while self._has_no_room() and not self._stopping.wait(self._poll_s):
+                self._settle()
             if self._stopping.is_set():
                 return
             self._take(item)
@@ -94,6 +102,14 @@ class Intake:
             if not self._source.expecting and not self._pending:
                 self.idle.set()
             self._stopping.wait(self._poll_s)
+
+    def _has_no_room(self) -> bool:
+        """Say whether the next input has to wait, and count on its bytes when it has not."""
+        if self._left < INPUT_COST:
+            self._left = self._room(len(self._pending) * INPUT_COST)
+        self.waits = self._left < INPUT_COST and not self.unbounded.is_set()
+        self._left -= 0 if self.waits else INPUT_COST
+        return self.waits
 
     def _take(self, item: Waiting) -> None:
         try:
@@ -143,3 +159,15 @@ class Intake:
     def status(self) -> dict[str, Any]:
         """Return counters for ``status``: inputs put away, how many of them failed, in flight."""
         return {"settled": self.settled, "failed": self.failed, "in_flight": len(self._pending)}
+
+
+def _ended_by(error: Exception) -> EdgesealError:
+    """Return what ended the intake as an error with a remedy."""
+    if isinstance(error, EdgesealError):
+        return error
+    if isinstance(error, OSError):
+        return Unavailable(
+            "source_failed", f"the source: {error.filename}: {error.strerror}",
+            "mend or mount its folders; what was not recorded is still there",
+        )  # fmt: skip
+    return store_error(error)

@@ -9,10 +9,9 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 
-from edgeseal.errors import InvariantBroken
 from edgeseal.merkle import Frontier, leaf_hash
 from edgeseal_agent.journal import CLOSED, log_closed
-from edgeseal_agent.store import Store, set_meta, split_hashes, store_error
+from edgeseal_agent.store import Store, damaged, set_meta, split_hashes, store_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +42,15 @@ def _check(connection: sqlite3.Connection) -> int:
     size, stored = connection.execute("SELECT size, frontier FROM log").fetchone()
     highest, count = connection.execute("SELECT coalesce(max(seq) + 1, 0), count(*) FROM records").fetchone()
     if not size == highest == count:
-        raise InvariantBroken("store_damaged", f"the log has size {size}, the store {count} records up to {highest}")
+        raise damaged(f"the log has size {size}, the store {count} records up to {highest}")
     head = connection.execute("SELECT size, root, frontier FROM heads ORDER BY size DESC LIMIT 1").fetchone()
     frontier = Frontier() if head is None else Frontier(head[0], split_hashes(head[2]))
     if head is not None and frontier.root() != head[1]:
-        raise InvariantBroken("store_damaged", f"the head of size {head[0]} and its tree differ")
+        raise damaged(f"the head of size {head[0]} and its tree differ")
     for (header,) in connection.execute("SELECT header FROM records WHERE seq >= ? ORDER BY seq", (frontier.size,)):
         frontier.append(leaf_hash(header))
     if frontier.size != size or b"".join(frontier.hashes) != stored:
-        raise InvariantBroken(
-            "store_damaged", f"the records after the newest head do not hash to the tree of size {size}"
-        )
+        raise damaged(f"the records after the newest head do not hash to the tree of size {size}")
     return size
 
 

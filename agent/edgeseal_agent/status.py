@@ -13,9 +13,8 @@ from typing import Any, Final
 from edgeseal import cbor
 from edgeseal.head import SignedDeviceHead
 from edgeseal.model import parse_package
-from edgeseal_agent import outbox
+from edgeseal_agent import outbox, statusfile
 from edgeseal_agent.config import Config
-from edgeseal_agent.daemon import STATUS_NAME
 from edgeseal_agent.degraded import Ledger
 from edgeseal_agent.identity import Identity, is_running, open_store
 from edgeseal_agent.packages import Packages
@@ -118,7 +117,7 @@ def _place(row: list[Any] | None) -> dict[str, Any]:
 def _last_words(config: Config) -> dict[str, Any]:
     """Return the file a running agent rewrites every second; ``running`` is found out from the lock, not believed."""
     try:
-        words: dict[str, Any] = json.loads((config.state_dir / STATUS_NAME).read_text())
+        words: dict[str, Any] = json.loads((config.state_dir / statusfile.NAME).read_text())
     except (OSError, ValueError):
         words = {}
     return {**words, "running": is_running(config.state_dir)}

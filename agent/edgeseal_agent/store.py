@@ -215,8 +215,17 @@ def store_error(error: Exception) -> EdgesealError:
             code, f"the store could not be written: {error}", "free disk space or mend the disk, then start again"
         )
     if isinstance(error, sqlite3.Error):
-        return InvariantBroken("store_damaged", f"{type(error).__name__}: {error}", "keep the file: it is evidence")
+        return damaged(f"{type(error).__name__}: {error}")
     return InvariantBroken("journal_defect", f"{type(error).__name__}: {error}")
+
+
+def damaged(what: str) -> InvariantBroken:
+    """Return the refusal of a store that does not hold together: nothing goes on from it, and nothing mends it."""
+    return InvariantBroken(
+        "store_damaged", what,
+        "keep the file, it is evidence: move it and what begins with its name elsewhere, or bring an image of the disk "
+        "back; then `edgeseal-agent lost` asks the gateway how far the log reached, for the next epoch",
+    )  # fmt: skip
 
 
 def set_meta(connection: sqlite3.Connection, key: str, value: bytes | str | int) -> None:

@@ -15,10 +15,9 @@ from typing import Any, Final
 
 from edgeseal import limits, segment
 from edgeseal.record import Header
-from edgeseal_agent import incidents, outbox
+from edgeseal_agent import incidents, outbox, retention
 from edgeseal_agent.disk import DiskGuard
 from edgeseal_agent.journal import Journal
-from edgeseal_agent.retention import is_old
 from edgeseal_agent.store import Store
 
 CLASSES: Final[Sequence[Sequence[str]]] = (("heartbeat", "state"), ("inference",))
@@ -78,7 +77,8 @@ class Thinning:
         self._guard = guard
         self._wall_ms = wall_ms
         self._days = days
-        self._from: dict[Sequence[str], int] = {}
+        self._from: dict[tuple[Sequence[str], bool], int] = {}
+        """Where to look first for kinds that go: for want of space, or by age."""
 
     def step(self) -> str | None:
         """Carry out a sealed plan, or make one; return ``stripped``, ``planned``, ``waiting`` for a head, or None:
@@ -95,12 +95,29 @@ class Thinning:
                 # Durable: the bodies are gone, under a signed head that covers the record naming them.
                 return "stripped"
             kind, ranges = self._choose(connection)
+            unopened = not ranges and self._guard.wants_thinning() and retention.has_unopenable(connection)
+        if unopened:
+            self._journal.execute(retention.delete_unopenable).result()
+            # Durable: what opened commitments of bodies that went before is gone too.
+            return "stripped"
         if not ranges:
             return None
         fields = {"ranges": [list(span) for span in ranges], "form": FORM, "reason": _REASONS[kind]}
         self._journal.append(kind, fields, lambda c, seq: _plan(c, seq, ranges, _REASONS[kind]))
         # Durable: the record and the plan; a restart waits for its head and carries it out.
         return "planned"
+
+    def expects(self) -> bool:
+        """Say whether there are bodies that the quota may still take, now or once a signed head covers them."""
+        kinds = [kind for of_class in CLASSES for kind in of_class]
+        marks = ",".join("?" * len(kinds))
+        with closing(self._store.reader()) as connection:
+            found = connection.execute(
+                f"SELECT 1 FROM records WHERE seq >= ? AND kind IN ({marks}) AND length(body) > 0"
+                f" AND NOT {retention.HELD} LIMIT 1",
+                (min(self._from.get((of_class, True), 0) for of_class in CLASSES), *kinds),
+            ).fetchone()
+        return found is not None
 
     def _choose(self, connection: sqlite3.Connection) -> tuple[str, Ranges]:
         if self._guard.wants_thinning():
@@ -123,7 +140,7 @@ class Thinning:
         rows = connection.execute(
             f"SELECT seq, header FROM records WHERE seq >= ? AND seq < ? AND kind IN ({marks}) AND length(body) > 0"
             " ORDER BY seq",
-            (self._from.get(kinds, 0), below, *kinds),
+            (self._from.get((kinds, before_ms is None), 0), below, *kinds),
         )
         held, count = incidents.windows(connection), 0
         chunks: set[int] = set()
@@ -131,7 +148,7 @@ class Thinning:
         for seq, header in rows:
             if count == MAX_PLAN:
                 break
-            if before_ms is not None and not is_old(Header.decode(header), before_ms):
+            if before_ms is not None and not retention.is_old(Header.decode(header), before_ms):
                 continue
             if any(start <= seq < stop for start, stop in held):
                 continue
@@ -146,7 +163,7 @@ class Thinning:
                 ranges.append((seq, seq + 1))
             count += 1
         if ranges:
-            self._from[kinds] = ranges[0][0]
+            self._from[kinds, before_ms is None] = ranges[0][0]
         return ranges
 
 

@@ -152,7 +152,7 @@ RUN_STEPS = {
     "input moved, note not forgotten": killer("after", "foldersource", "_move", 3),
     "package kept, activation not recorded": killer("after", "packages", "Packages.install", 1),
     "activation recorded": killer("after", "activation", "Activation._switch", 1),
-    "shutdown recorded": killer("before", "daemon", "Daemon._close", 1),
+    "shutdown recorded": killer("before", "leaving", "close", 1),
 }
 
 

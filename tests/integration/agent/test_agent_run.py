@@ -269,6 +269,9 @@ def test_a_sudden_and_a_clean_end_are_told_apart(rig: AgentRig) -> None:
     assert boots == sorted(boots) and boots[0] == 1 and max(boots) == 4
 
 
+SMALL_QUOTA_INPUTS = 1_500
+
+
 def _headers(rig: AgentRig) -> list[bytes]:
     reader = Store(rig.folder / "state" / "journal.db").reader()
     rows = reader.execute("SELECT header FROM records ORDER BY seq").fetchall()
@@ -350,3 +353,26 @@ def test_a_quota_may_cost_inputs_instead(tmp_path: Path) -> None:
     rig.start("--once")
     rig.wait_end()
     assert len(bodies(rig, "inference")) == 1000 and len(bodies(rig, "gap")) == 1
+
+
+def test_inputs_wait_at_a_small_quota_until_thinning_made_room(tmp_path: Path) -> None:
+    """Far more inputs than a quota of a megabyte takes as they are, faster than bodies go."""
+    rig = AgentRig(
+        tmp_path / "device",
+        make_pack(FleetSide().world),
+        extra=[
+            f"model: {{package: {MODEL / 'package'}}}",
+            "storage: {quota_mb: 1, when_full: thin, min_free_mb: 1}",
+            "seal: {head_every: 256}",
+        ],
+    )
+    rig.init()
+    rig.drop(SMALL_QUOTA_INPUTS)
+    rig.start("--once")
+    rig.wait_end()
+    store = Store(rig.folder / "state" / "journal.db")
+    assert recovery.check(store) > SMALL_QUOTA_INPUTS
+    with closing(store.reader()) as reader:
+        kinds = dict(reader.execute("SELECT kind, count(*) FROM records GROUP BY kind").fetchall())
+    assert kinds["inference"] == SMALL_QUOTA_INPUTS == rig.done() and kinds["thinned"] > 1
+    assert store.bytes_in_use() < 1_048_576
