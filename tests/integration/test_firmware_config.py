@@ -24,16 +24,23 @@ RULES = FILES / "udev/60-edgeseal-tpm.rules"
 USER_DATA = FILES / "cloud-init/user-data"
 
 
+UNPACKED = CHECKOUT / ".tools/usr"
+"""Where scripts/setup unpacks tools that nobody wants installed."""
+PLACES = f"{os.environ['PATH']}:/usr/sbin:{UNPACKED}/sbin:{UNPACKED}/bin"
+ENVIRONMENT = {**os.environ, "PATH": PLACES, "PYTHONPATH": f"{UNPACKED}/lib/python3/dist-packages"}
+
+
 def run(*words: str | Path, code: int = 0) -> str:
     """Run a tool; return all it said."""
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
+    line = [str(word) for word in words]
+    done = subprocess.run(line, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == code, f"{words}: {done.returncode}: {done.stdout}{done.stderr}"
     return done.stdout + done.stderr
 
 
 def tool(name: str) -> pytest.MarkDecorator:
     """Skip, with the reason, where a tool is not installed."""
-    return pytest.mark.skipif(shutil.which(name) is None, reason=f"no {name} on this machine")
+    return pytest.mark.skipif(shutil.which(name, path=PLACES) is None, reason=f"no {name} on this machine")
 
 
 def may_unshare(what: str) -> bool:
@@ -242,8 +249,11 @@ def test_the_read_only_root(tmp_path: Path) -> None:
 
 
 @tool("cloud-init")
-def test_cloud_init_takes_its_file() -> None:
+def test_cloud_init_takes_its_file(tmp_path: Path) -> None:
     assert "Valid" in run("cloud-init", "schema", "--config-file", USER_DATA)
+    wrong = tmp_path / "user-data"
+    wrong.write_text(USER_DATA.read_text().replace("package_update: true", "package_update: perhaps"))
+    assert "package_update" in run("cloud-init", "schema", "--config-file", wrong, code=1)
 
 
 def test_the_first_start_script(tmp_path: Path) -> None:
