@@ -42,7 +42,12 @@ class GatewayClient:
                 raise UsageError("token_file", f"cannot read the API token {token_file}: {error}") from error
         self.url = url.rstrip("/")
         verify: Any = True if ca_file is None else str(ca_file)
-        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=TIMEOUT_S, verify=verify)
+        try:
+            self._http = httpx.Client(base_url=self.url, headers=headers, timeout=TIMEOUT_S, verify=verify)
+        except OSError as error:
+            raise UsageError("ca_file", f"cannot use the CA certificates {ca_file}: {error}", "a PEM file") from error
+        except httpx.InvalidURL as error:
+            raise UsageError("gateway_url", f"{url!r:.200} is no URL: {error}", "such as https://host:8420") from error
 
     def __enter__(self) -> Self:
         return self

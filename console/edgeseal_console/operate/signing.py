@@ -16,7 +16,7 @@ from edgeseal import cbor, statements
 from edgeseal.adapters.pkcs11 import Pkcs11Signer
 from edgeseal.commitment import commit
 from edgeseal.cose import PublicKey
-from edgeseal.errors import FormatError, Unavailable, UsageError
+from edgeseal.errors import EvidenceError, FormatError, Unavailable, UsageError
 from edgeseal.network import NetworkProfile
 from edgeseal.pack import Pack
 from edgeseal.statements import Content
@@ -39,6 +39,11 @@ def read_key(path: Path) -> PublicKey:
         return PublicKey.decode(path.read_bytes())
     except OSError as error:
         raise UsageError("key_file", f"cannot read {path}: {error.strerror}") from error
+    except EvidenceError as error:
+        raise UsageError(
+            "key_file", f"{path} is no public key: {error}",
+            "edgeseal-gateway key --out, and edgeseal identity key --out, write one",
+        ) from error  # fmt: skip
 
 
 def sign(content: Content, signer: Pkcs11Signer) -> bytes:

@@ -41,6 +41,12 @@ MAX_ANSWER: Final = 67_108_864
 _TOO_MANY_REQUESTS: Final = 429
 
 
+def _innermost(error: BaseException) -> BaseException:
+    """Return what an error of requests is about: it wraps those of the libraries below it, each in the words of all."""
+    inner = getattr(error, "reason", None) or next(iter(error.args), None)
+    return _innermost(inner) if isinstance(inner, BaseException) else error
+
+
 class EvmClient:
     """One endpoint. Not thread-safe: each thread its own. Every method may block up to ``timeout_s`` seconds.
 
@@ -58,8 +64,9 @@ class EvmClient:
         try:
             answer = json.loads(self._post(method, params))
         except (requests.RequestException, OSError) as error:
+            said = f"{_innermost(error)!s:.{MAX_RPC_TEXT}}"
             raise Unavailable(
-                "rpc_unreachable", f"{method} at {self.url}: {error!r:.{MAX_RPC_TEXT}}", "is the node running there?"
+                "rpc_unreachable", f"{method} at {self.url}: {said}", "is the node running there?"
             ) from error
         except (ValueError, RecursionError) as error:
             raise Unavailable("rpc_answer", f"{method} at {self.url}: {error!r:.{MAX_RPC_TEXT}}") from error
