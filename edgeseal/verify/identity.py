@@ -98,6 +98,9 @@ def doubt_of_enrolment(history: History, view: View, position: int) -> tuple[str
         return "not_enrolled", failure.detail
     for entry in doubt.open:
         return entry.reason, entry.detail
+    told = view.subject(history.log.hex())
+    if told.entry is not None and told.entry.valid_from not in (None, position):
+        return "statements_missing", f"the snapshot at {told.as_of} knows an enrolment at {told.entry.valid_from} first"
     return view.order(position)[1]
 
 
@@ -136,7 +139,8 @@ def judge_attribution(
     placed = next(p for p in view.fleet.enrolments(history.log) if p.position == position)
     operator = placed.statement.signed.kid.hex()
     judge_operator(case, view, placed.statement.signed.kid, position, f"the enrolment at {position}")
-    ground, problem = view.order(position)
+    ground, _ = view.order(position)
+    problem = doubt_of_enrolment(history, view, position)
     if problem:
         case.leave_open(*problem)
     detail = (

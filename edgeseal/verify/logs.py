@@ -129,7 +129,7 @@ def judge_append_only(history: History, compared: Compared) -> None:
 
 def judge_position(history: History, compared: Compared, view: View | None) -> None:
     """Answer position: (1) each record's place in its log is under a signed root; (2) a head that covers it stands
-    in the fleet log.
+    in the fleet log, by a believed block or on the gateway's word.
     """
     case = history.cases["position"]
     # (1)
@@ -149,11 +149,15 @@ def judge_position(history: History, compared: Compared, view: View | None) -> N
         case.leave_open(
             "not_sequenced", f"no head in the fleet log covers the last {left} records, from {last.head.size} on"
         )
-    case.prove(
+    detail = (
         f"records 0 to {last.head.size - 1} have their places in the device log; the head over them stands at "
-        f"{last.position} of fleet "
-        f"log {view.fleet.log.hex()[:16]}…"
+        f"{last.position} of fleet log {view.fleet.log.hex()[:16]}…"
     )
+    anchor = view.anchor_of(last.position or 0)
+    if anchor is None:
+        case.attest(view.gateway, f"{detail}, by a head that it signed and no believed block holds")
+    else:
+        case.stand(anchor.ground.ground, anchor.ground.by, f"{detail} ({anchor.ground.how})")
 
 
 def judge_completeness(history: History, compared: Compared, view: View | None, others: dict[bytes, History]) -> None:
@@ -185,10 +189,10 @@ def judge_completeness(history: History, compared: Compared, view: View | None, 
     if view is None:
         case.leave_open("no_snapshot", "no fleet log is shown, so nothing says which head of this log is the newest")
         return
-    _judge_newest(history, compared, view, case)
+    _judge_newest(history, compared, view, case, others)
 
 
-def _judge_newest(history: History, compared: Compared, view: View, case: Case) -> None:
+def _judge_newest(history: History, compared: Compared, view: View, case: Case, others: dict[bytes, History]) -> None:
     told = view.subject(history.log.hex())
     last = max((f.head.size for f in history.heads if f.position is not None), default=0)
     stated = told.entry.head if told.entry else None
@@ -219,6 +223,8 @@ def _judge_newest(history: History, compared: Compared, view: View, case: Case) 
         detail += f"; of the {compared.top - reached} after it nothing says whether they are all"
     if history.header_only:
         detail += f"; {history.header_only} bodies are withheld, erased or false, their headers are here"
+    if history.successor is not None and history.successor not in others:
+        detail += f"; the log that follows, {history.successor.hex()}, is not here"
     case.stand(told.ground.ground, told.ground.by, detail)
 
 
@@ -244,12 +250,21 @@ def _judge_seam(history: History, others: dict[bytes, History], case: Case) -> N
     elif began is not None and (began["device"], began["epoch"] + 1) != (genesis["device"], genesis["epoch"]):
         detail = f"the log before is of {began['device']!r}, epoch {began['epoch']}"
         case.fail("seam_mismatch", f"epoch {genesis['epoch']} of {genesis['device']!r} follows it: {detail}", 0)
-    elif before.roots.get(size) != root or (size, root) not in {(f.head.size, f.head.root) for f in before.heads}:
-        case.fail("seam_mismatch", f"genesis names another end of log {log.hex()} than the bundle shows", 0)
+    elif _contradicted(before, size, root):
+        case.fail("seam_mismatch", f"genesis names another end of log {log.hex()} than its key signed", 0)
+    elif before.roots.get(size) != root or all((f.head.size, f.head.root) != (size, root) for f in before.heads):
+        case.leave_open("predecessor_missing", f"the end of log {log.hex()} that genesis names is not shown, or signed")
     elif before.size != size or before.closed_at is None or before.successor is None:
         case.leave_open("seam_open", f"log {log.hex()} was not closed by its own key at the size that genesis names")
     elif before.successor != history.log:
         case.fail("seam_mismatch", f"log {log.hex()} was closed in favour of another log than this one", 0)
+
+
+def _contradicted(history: History, size: int, root: bytes) -> bool:
+    """Say whether the key of a log signed another root at a size than this one: outright, or by a larger head."""
+    signed = {fact.head.root for fact in history.heads if fact.head.size == size}
+    known = history.roots.get(size) if size <= compare(history).top else None
+    return (bool(signed) and root not in signed) or known not in (None, root)
 
 
 def _kid(history: History) -> str:

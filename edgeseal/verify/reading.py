@@ -63,7 +63,7 @@ class Reading:
         )
         self._frontier = Frontier()
         self._pending: list[bytes] = []
-        self._boot = 0
+        self._boot = -1
         self._mono = 0
         self._first = (0, 0, 0)
         self._last = (0, 0, "")
@@ -89,7 +89,7 @@ class Reading:
         self._end_boot()
 
     def _end_boot(self) -> None:
-        if self._boot:
+        if self._boot >= 0:
             self._history.boots.append(Boot(self._boot, *self._first, *self._last[:2], self._mono, self._last[2]))
 
     def _grow(self, start: int) -> None:
@@ -143,8 +143,8 @@ class Reading:
         if at != seq:
             self._misplaced(seq, at)
         if boot != self._boot:
-            if boot < self._boot:
-                self._integrity.fail("boot_fell", f"record {seq}: boot count {boot} after {self._boot}", seq)
+            if boot < max(self._boot, 1):
+                self._integrity.fail("boot_fell", f"record {seq}: boot count {boot} after {max(self._boot, 1)}", seq)
             self._end_boot()
             self._boot = boot
             self._first = (seq, t, mono)

@@ -183,6 +183,7 @@ def judge_fleet(cases: Cases, view: View, histories: Iterable[History]) -> None:
 
 
 def _judge_witness(history: History, view: View, case: Case) -> None:
+    top = max(view.main, default=0)
     for fact in history.heads:
         seen = fact.head.seen
         if seen is None or seen.log != view.fleet.log:
@@ -192,3 +193,6 @@ def _judge_witness(history: History, view: View, case: Case) -> None:
             detail = f"device log {history.log.hex()[:16]}… says it was shown another fleet head of size {seen.size}"
             case.leave_open("witness_contradicts", detail)
             return
+        if known is None and seen.size < top:
+            detail = f"a device says it was shown a fleet head of size {seen.size}, which nothing links to this log"
+            case.leave_open("unlinked", detail)
