@@ -119,6 +119,8 @@ def test_an_endpoint_that_is_down_leaves_questions_open(case: Any, capsys: pytes
     ask = ("--rpc", "http://127.0.0.1:9", "--ask", "existed_by,single_view_fleet")
     code, verdict = as_json(capsys, "verify", bundle, "--trust", trusted, *ask)
     assert code == 3 and verdict["questions"]["existed_by"]["reason"] == "rpc_not_believed"
+    assert cli.main(["verify", str(bundle), "--rpc", "http://127.0.0.1:9", "--ask", "integrity"]) == 0
+    assert "nothing is taken from --rpc" in capsys.readouterr().err, "also where no question leans on it"
 
 
 def test_nothing_from_evidence_reaches_the_terminal_or_the_page_raw(

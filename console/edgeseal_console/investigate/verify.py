@@ -140,7 +140,10 @@ def _chain(bundle: Bundle, trust: Trust | None, rpc: Sequence[str]) -> ChainView
     blocks = [anchor.block for anchor in bundle.anchors()]
     groups = (group for content in _contents(bundle) if isinstance(content, Enrolment) for group in content.groups)
     audiences: list[bytes | str] = [*bundle.logs(), *dict.fromkeys(groups)]
-    return read_chain(trust, rpc, Asked(keys_to_ask(bundle), blocks, bundle.packages(), audiences))
+    view = read_chain(trust, rpc, Asked(keys_to_ask(bundle), blocks, bundle.packages(), audiences))
+    for reason, detail in view.problems:  # the evidence may answer without the endpoint: then no question names it
+        print(f"edgeseal: nothing is taken from --rpc: {safe(detail)} [{reason}]", file=sys.stderr)
+    return view
 
 
 def keys_to_ask(bundle: Bundle) -> list[bytes]:
