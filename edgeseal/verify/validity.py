@@ -21,7 +21,8 @@ from edgeseal.verify.view import View
 def judge_key_valid(history: History, view: View) -> None:
     """Answer key_valid: (1) the key was enrolled, from a position on; (2) every head of it in the fleet log stands
     within the key's validity, by the registry where an endpoint that is believed says it; (3) and where it is proved;
-    (4) what neither reaches, by the revocations among all statements of the key."""
+    (4) what neither reaches, heads above the anchored size they know among it, by the revocations among all statements
+    of the key."""
     case = history.cases["key_valid"]
     # (1)
     found = enrolment_of(history, view)
@@ -49,8 +50,9 @@ def judge_key_valid(history: History, view: View) -> None:
     # (3)
     proved = _by_proofs(case, view, history.key.kid, placed, state.number if state is not None and said else -1)
     # (4)
-    if not said and not proved:
-        _by_statements(history, view, placed, found[0])
+    rest = [position for position in placed if state is None or not said or position >= state.size]
+    if rest and not proved:
+        _by_statements(history, view, rest, found[0])
 
 
 def _by_proofs(case: Case, view: View, kid: bytes, placed: list[int], read: int) -> bool:
@@ -133,8 +135,9 @@ def _by_statements(history: History, view: View, placed: list[int], start: int) 
             _apply(case, revocation, content, placed)
     if entry and entry.valid_until is not None and not told.placed:
         case.leave_open("revoked", f"a snapshot says the key ended at {entry.valid_until}, the revocation is not here")
-    proved = view.states.key(history.key.kid) if view.states else []
+    proved, state = view.states.key(history.key.kid) if view.states else [], view.anchors.state
     reach = f"is proved as of size {proved[-1][0].size} only" if proved else "was not read"
+    reach = reach if state is None else f"was read as of size {state.size} only"
     detail = (
         f"{len(placed)} heads from {start} on; no revocation in the fleet log as of {told.as_of}; the registry {reach}"
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from edgeseal.head import Seen
 from edgeseal.verify import verify
-from tests.tamper.evidence import Evidence, given, partial
+from tests.tamper.evidence import Evidence, given, partial, state_of
 from tests.tamper.test_not_shown import answers
 from tests.world import Device, Key, World, simple
 
@@ -108,3 +109,20 @@ def test_a_second_enrolment_does_not_stand_for_the_first() -> None:
     assert again in options["statements"] and first not in options["statements"]
     found = answers(given(world, device, **options), "cadence", "attribution")
     assert found == dict.fromkeys(found, ("not_answered", "statements_missing"))
+
+
+def test_a_registry_read_at_an_older_size_does_not_outweigh_a_revocation_above_it() -> None:
+    world, device = simple()
+    read = world.size
+    chain = state_of(world, device, read, world.root_hash(read))
+    device.infer(1)
+    device.seal()
+    world.deliver(device)
+    world.head()
+    assert answers(replace(given(world), chain=chain), "key_valid") == {"key_valid": ("ok", "ATTESTED")}
+    world.revoke(device, until=world.size)
+    device.infer(1)
+    device.seal()
+    world.deliver(device)
+    world.head()
+    assert answers(replace(given(world), chain=chain), "key_valid") == {"key_valid": ("failed", "key_revoked")}
