@@ -33,7 +33,19 @@ METADATA_WARN_MS: Final = 7 * 86_400_000
 LOCKOUT_MIN_TRIES: Final = 32
 """A TPM's limit below which a few power cuts lock a device out."""
 TCTI_VARIABLE: Final = "TPM2_PKCS11_TCTI"
-PROVISION: Final = "run firmware-config/provision-tpm.sh"
+PROVISION: Final = "run /usr/share/edgeseal/firmware-config/provision-tpm.sh"
+REMEDIES: Final = {
+    "store": "keep the whole state_dir as it is: it is evidence; restore the disk, or begin the next epoch: "
+    "edgeseal-agent lost",
+    "epoch secret": "chmod 600 it, for the agent's user; if it is gone, begin the next epoch: edgeseal-agent rotate",
+    "disk": "mount it, read-write, for the agent's user",
+    "provisioning pack": "get a fresh pack from the operator: edgeseal provision",
+    "device key": "see key: in agent.yaml; run this as the agent's user: runuser -u edgeseal -- edgeseal-agent …",
+    "model": "see model: in the configuration; edgeseal model inspect PACKAGE --check says more",
+    "source": "see source: in the configuration; the agent's user must read it and move what is in it",
+    "broker TLS": "see mqtt: in the configuration; the agent's user must read the three files",
+}
+"""What to do where an error brings no remedy of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +109,11 @@ def _try(what: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(what, "ok", look())
     except EdgesealError as error:
-        return Finding(what, "fail", str(error), error.remedy)
+        return Finding(what, "fail", str(error), error.remedy or REMEDIES[what])
     except OSError as error:
-        return Finding(what, "fail", f"{error.filename}: {error.strerror}")
+        return Finding(what, "fail", f"{error.filename}: {error.strerror}", REMEDIES[what])
     except sqlite3.Error as error:
-        return Finding(what, "fail", f"the store cannot be read: {error}", "keep the file: it is evidence")
+        return Finding(what, "fail", f"the store cannot be read: {error}", REMEDIES[what])
 
 
 def _store(config: Config) -> str:
@@ -115,11 +127,11 @@ def _disk(config: Config, store: Store) -> Finding:
         guard.check()
         used, free = store.bytes_on_disk() // MB, guard.free_bytes() // MB
     except EdgesealError as error:
-        return Finding("disk", "fail", str(error), error.remedy)
+        return Finding("disk", "fail", str(error), error.remedy or REMEDIES["disk"])
     except OSError as error:
-        return Finding("disk", "fail", f"{error.filename}: {error.strerror}", "mount it, or restore the disk")
+        return Finding("disk", "fail", f"{error.filename}: {error.strerror}", REMEDIES["disk"])
     except sqlite3.Error as error:
-        return Finding("disk", "fail", f"the store cannot be read: {error}", "keep the file: it is evidence")
+        return Finding("disk", "fail", f"the store cannot be read: {error}", REMEDIES["store"])
     quota = config.storage.quota_mb
     said = f"{used} of {quota} MB used, {free} MB free"
     if used >= DISK_WARN_SHARE * quota:
@@ -137,9 +149,9 @@ def _lock_out(tcti: str) -> Finding:
     try:
         found = lockout(tcti)
     except UsageError as error:
-        return Finding(what, "warn", error.message, error.remedy)
+        return Finding(what, "warn", error.message, error.remedy or PROVISION)
     except Unavailable as error:
-        return Finding(what, "fail", str(error), error.remedy)
+        return Finding(what, "fail", str(error), error.remedy or PROVISION)
     said = f"counter at {found.counter} of {found.max_tries} tries, one forgiven every {found.interval_s} s"
     if found.locked:
         remedy = "wait, or tpm2_dictionarylockout --clear-lockout with the lock-out authorisation"

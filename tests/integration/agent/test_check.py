@@ -75,7 +75,9 @@ def _lose_model(rig: AgentRig) -> None:
 )
 def test_an_illness_fails_by_its_name(rig: AgentRig, what: str, harm: Callable[[AgentRig], None]) -> None:
     harm(rig)
-    assert findings(rig, 1)[what]["state"] == "fail"
+    found = findings(rig, 1)
+    assert found[what]["state"] == "fail"
+    assert all(finding["remedy"] for finding in found.values() if finding["state"] != "ok"), found
 
 
 def test_no_broker_is_a_warning(rig: AgentRig, broker: Broker) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from edgeseal.errors import Unavailable
 from edgeseal_agent import checks, config
 from edgeseal_agent.disk import MB
 from edgeseal_agent.freshness import Freshness, freshness
@@ -86,6 +89,27 @@ def test_a_device_not_initialised_is_told_what_to_do(offline: config.Config) -> 
     assert found["store"].state == "warn" and found["store"].remedy == "edgeseal-agent init"
     assert found["provisioning pack"].state == "fail" and found["provisioning pack"].remedy
     assert "device key" not in found, "init makes it"
+
+
+@pytest.mark.parametrize("what", checks.REMEDIES)
+@pytest.mark.parametrize(
+    "error", [Unavailable("token", "it is gone"), OSError(2, "No such file", "/x"), sqlite3.OperationalError("locked")]
+)
+def test_an_error_without_a_remedy_gets_one(what: str, error: Exception) -> None:
+    def look() -> str:
+        raise error
+
+    finding = checks._try(what, look)
+    assert finding.state == "fail" and finding.remedy == checks.REMEDIES[what]
+
+
+def test_whatever_is_looked_at_has_a_remedy() -> None:
+    source = Path(checks.__file__).read_text()
+    assert set(re.findall(r'_try\("([^"]+)"', source)) <= checks.REMEDIES.keys()
+    complaints = re.findall(r'Finding\(\s*(?:what|"[\w ]+"), "(?:warn|fail)".*?\)\n', source, re.DOTALL)
+    assert len(complaints) > 15
+    for complaint in complaints:
+        assert re.search(r"(remedy|REMEDIES\[.*?\]|PROVISION|\"[^\"]+\"),?\s*\)\n$", complaint), complaint
 
 
 def test_a_quota_that_comes_near_is_a_warning(bench: Bench, offline: config.Config) -> None:
