@@ -6,6 +6,7 @@ names.
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import math
 import signal
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 SWITCH_S: Final = 0.0001
 """Seconds one thread may hold the interpreter while another waits: short, so that the journal never delays a model."""
+M_ARENA_MAX: Final = -8
+"""glibc's number for that parameter (malloc.h)."""
 
 
 def run(config: Config, options: Options) -> int:
@@ -39,6 +42,7 @@ def run(config: Config, options: Options) -> int:
     """
     logging.basicConfig(format="edgeseal-agent: %(message)s", level=logging.INFO)
     sys.setswitchinterval(SWITCH_S)
+    _share_one_heap()
     store = identity.open_store(config)
     with identity.exclusive(config.state_dir):
         if closing.ending(store) is not None:
@@ -57,6 +61,16 @@ def run(config: Config, options: Options) -> int:
                 unrecorded = unrecorded or Unrecorded(config, ledger)
                 unrecorded.carry_on(error, stopping)
     return 0
+
+
+def _share_one_heap() -> None:
+    """Let all threads to come allocate from one heap: in one of its own each would keep what it once freed.
+
+    Without effect where the C library is not glibc.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_ARENA_MAX, 1)
 
 
 def _leave_on_signal() -> threading.Event:

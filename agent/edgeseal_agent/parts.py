@@ -111,11 +111,11 @@ class Parts:
         return 0 if self.clock.belief().source == "none" else self.clock.wall_ms()
 
     def _make_attests(self) -> AttestWatch | None:
-        from edgeseal.adapters.tpmtools import TpmTools
-
         tpm = self.config.tpm
         if tpm is None:
             return None
+        from edgeseal.adapters.tpmtools import TpmTools
+
         return AttestWatch(tpm, self.store, self.journal, self.identity.log, TpmTools(tpm.tcti))
 
     def _fall_back(self) -> str | None:
