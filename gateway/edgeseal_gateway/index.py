@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -15,6 +16,7 @@ from edgeseal_gateway.store.indexfile import Model, Result, Row
 
 BATCH: Final = 64
 """Segments, and patches, in one step."""
+_log = logging.getLogger("edgeseal.index")
 
 
 class Indexer:
@@ -23,7 +25,12 @@ class Indexer:
     def __init__(self, database: Database, path: Path) -> None:
         """Open or begin the index at ``path``. Raises Unavailable ``store_unavailable``."""
         self._database = database
-        self._index = indexfile.open_index(path)
+        self._path = path
+        self._open()
+
+    def _open(self) -> None:
+        self._index = indexfile.open_index(self._path)
+        self._place = indexfile.place(self._path)
 
     def close(self) -> None:
         """Close the index."""
@@ -32,8 +39,23 @@ class Indexer:
     def step(self) -> bool:
         """Index some of what is new; return whether there was anything.
 
-        Raises Unavailable ``store_unavailable``, InvariantBroken: the store contradicts itself.
+        An index that is damaged, or was deleted, is begun anew. Raises Unavailable ``store_unavailable``,
+        InvariantBroken: the store contradicts itself.
         """
+        if indexfile.place(self._path) != self._place:
+            self.close()
+            self._open()
+        try:
+            return self._step()
+        except indexfile.IndexDamaged as error:
+            _log.warning("%s; it is built again", error)
+            self.close()
+            indexfile.remove(self._path)
+            # Gone, and derived: it is begun anew here, or by a restart.
+            self._open()
+            return True
+
+    def _step(self) -> bool:
         after, patched = indexfile.cursor(self._index)
         with self._database.read() as connection:
             segments = devicelog.segments_after(connection, after, BATCH)

@@ -6,11 +6,14 @@ it does not wait for the disk; its cursor lags with it.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeseal.errors import InvariantBroken
 from edgeseal_gateway.store.database import BUSY_SECONDS, named_errors
 from edgeseal_gateway.store.schema import INDEX_TABLES, INDEX_VERSION
 
@@ -53,11 +56,12 @@ class Model:
 
 
 def open_index(path: Path) -> sqlite3.Connection:
-    """Return a connection to the index; one of another version, or a damaged one, is begun anew.
+    """Return a connection to the index; one of another version, or one that is none, is begun anew.
 
-    Raises Unavailable ``store_unavailable``.
+    Several threads and processes may open it at once: one begins it, the others find it begun. Raises Unavailable
+    ``store_unavailable``.
     """
-    with named_errors():
+    with named_errors(), _alone(path):
         connection = _connect(path)
         try:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -65,11 +69,50 @@ def open_index(path: Path) -> sqlite3.Connection:
             version = -1
         if version != INDEX_VERSION:
             connection.close()
-            for suffix in ("", "-wal", "-shm"):
-                Path(f"{path}{suffix}").unlink(missing_ok=True)
+            _remove(path)
             connection = _connect(path)
             connection.executescript(f"BEGIN; {INDEX_TABLES} PRAGMA user_version={INDEX_VERSION}; COMMIT;")
         return connection
+
+
+def remove(path: Path) -> None:
+    """Remove a damaged index: whoever opens it next begins it anew. Raises Unavailable ``store_unavailable``."""
+    with named_errors(), _alone(path):
+        _remove(path)
+
+
+def place(path: Path) -> int | None:
+    """Return what tells the file that stands there now from one that stood there before; None where none stands."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
+
+
+class IndexDamaged(InvariantBroken):
+    """The index contradicts itself. It is derived: it is removed and built again."""
+
+
+@contextlib.contextmanager
+def _index_errors() -> Iterator[None]:
+    try:
+        with named_errors():
+            yield
+    except InvariantBroken as error:
+        raise IndexDamaged("index_damaged", f"the index of records: {error.message}") from error
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep others from beginning or removing the index meanwhile."""
+    with path.with_name(path.name + ".lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -80,8 +123,9 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def cursor(connection: sqlite3.Connection) -> tuple[int, int]:
-    """Return the ids of the last segment and the last patch that were indexed."""
-    row = connection.execute("SELECT segment, patch FROM cursor").fetchone()
+    """Return the ids of the last segment and the last patch that were indexed. Raises IndexDamaged, Unavailable."""
+    with _index_errors():
+        row = connection.execute("SELECT segment, patch FROM cursor").fetchone()
     return int(row[0]), int(row[1])
 
 
@@ -92,8 +136,8 @@ def put(
     models: Iterable[Model],
     at: tuple[int, int],
 ) -> None:
-    """Put records in and move the cursor, in one transaction."""
-    with named_errors():
+    """Put records in and move the cursor, in one transaction. Raises IndexDamaged, Unavailable."""
+    with _index_errors():
         connection.execute("BEGIN IMMEDIATE")
         try:
             connection.executemany(

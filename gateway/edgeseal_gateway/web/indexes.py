@@ -18,8 +18,14 @@ class Indexes:
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """This thread's connection. Raises Unavailable ``store_unavailable``."""
+        """This thread's connection, to the index that is there now: it may have been begun anew. Raises Unavailable
+        ``store_unavailable``.
+        """
         found: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if found is not None and self._local.place != indexfile.place(self._path):
+            found.close()
+            found = None
         if found is None:
             found = self._local.connection = indexfile.open_index(self._path)
+            self._local.place = indexfile.place(self._path)
         return found
