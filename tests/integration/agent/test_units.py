@@ -69,6 +69,11 @@ def test_the_check_sees_a_fault_and_an_open_unit(name: str, tmp_path: Path) -> N
     assert rate(unit).returncode != 0
 
 
+def test_no_number_of_failures_leaves_it_down(name: str) -> None:
+    lines = (UNITS / f"{name}.service").read_text().splitlines()
+    assert {"StartLimitIntervalSec=0", "Restart=on-failure"} <= set(lines), "systemd's default gives up after five"
+
+
 def test_every_directive_has_its_reason() -> None:
     readme = (UNITS / "README.md").read_text()
     for unit in [*UNITS.glob("*.service"), *UNITS.glob("*.service.d/*.conf")]:
