@@ -44,7 +44,7 @@ class Enrolling:
 
         A gateway that is away is tried again. Raises:
             UsageError: with the gateway's reason; ``not_enrolled_yet`` when the operator took longer than ``wait_s``:
-            the same command goes on later; ``state_missing``. Unavailable: TPM, disk.
+            the same command goes on later; ``state_missing``, ``wrong_account``. Unavailable: TPM, disk.
             VerificationError: what the operator asks is of another exchange, or what our own TPM shows does not hold.
         """
         offer = self._offer()
@@ -78,6 +78,7 @@ class Enrolling:
 
     def _offer(self) -> Offer:
         """Return the offer that this claim was used for, or make one."""
+        identity.refuse_stranger(self._config.state_dir)
         path = self._config.state_dir / OFFER_NAME
         claim = attestation.claim_digest(self._box.token)
         known = identity.Identity.of(identity.open_store(self._config).meta())

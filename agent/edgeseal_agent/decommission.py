@@ -40,6 +40,12 @@ def decommission(
         if note.exists():
             found: dict[str, Any] = json.loads(note.read_text())
             return found
+        if config.mqtt is None and make_link is closing.connect:
+            raise UsageError(  # before anything ends: a log that was closed records nothing any more
+                "no_uplink",
+                "without mqtt no gateway can say that it has the whole log",
+                "set mqtt in the configuration",
+            )
         end = closing.ending(store)
         last = {"reason": reason, "next": None} if end is None or end["next"] is not None else _plain(end)
         closing.close_log(config, store, [("closed", last)])

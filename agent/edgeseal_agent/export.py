@@ -52,7 +52,9 @@ def export(config: Config, out: Path) -> dict[str, Any]:
             return _to_zip(out, lambda writer: _write(store, secret, config, writer))
         return _to_folder(out, lambda writer: _write(store, secret, config, writer))
     except OSError as error:
-        raise Unavailable("export_failed", f"{error.filename or out}: {error.strerror}") from error
+        raise Unavailable(
+            "export_failed", f"{error.filename or out}: {error.strerror}", "choose a place where this account may write"
+        ) from error
 
 
 def _to_zip(out: Path, write: Callable[[Writer], dict[str, Any]]) -> dict[str, Any]:

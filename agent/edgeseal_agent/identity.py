@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,11 +91,18 @@ def exclusive(state_dir: Path) -> Iterator[None]:
     """Hold the state directory's lock: one writing process at a time. The kernel drops it when the process dies.
 
     Raises:
-        UsageError: ``already_running`` when another process holds it, ``state_missing`` when there is no directory.
-        Unavailable: the disk.
+        UsageError: ``already_running`` when another process holds it, ``state_missing`` when there is no directory,
+            ``wrong_account``. Unavailable: the disk.
     """
+    refuse_stranger(state_dir)
+    with _locked(state_dir, os.O_CREAT):
+        yield
+
+
+@contextmanager
+def _locked(state_dir: Path, create: int) -> Iterator[None]:
     try:
-        descriptor = os.open(state_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(state_dir / LOCK_NAME, os.O_RDWR | create | os.O_CLOEXEC, 0o600)
     except FileNotFoundError as error:
         raise UsageError("state_missing", f"{state_dir}: {error.strerror}", "edgeseal-agent init makes it") from error
     except OSError as error:
@@ -111,10 +119,35 @@ def exclusive(state_dir: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def refuse_stranger(state_dir: Path) -> None:
+    """Refuse to be root where the state is another account's: what root makes there, the agent could not use.
+
+    Raises UsageError ``wrong_account``.
+    """
+    try:
+        owner = state_dir.stat().st_uid
+    except OSError:
+        return
+    if os.geteuid() == 0 and owner != 0:
+        name = _account(owner)
+        raise UsageError(
+            "wrong_account",
+            f"this is root, and {state_dir} belongs to {name}",
+            f"runuser -u {name} -- edgeseal-agent …",
+        )
+
+
+def _account(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"#{number}"
+
+
 def is_running(state_dir: Path) -> bool:
     """Say whether some process holds the state directory's lock."""
     try:
-        with exclusive(state_dir):
+        with _locked(state_dir, 0):
             return False
     except EdgesealError as error:
         return error.code == "already_running"

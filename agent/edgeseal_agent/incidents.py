@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgeseal.errors import UsageError
-from edgeseal_agent.identity import sync_folder, write_file
+from edgeseal_agent.identity import refuse_stranger, sync_folder, write_file
 from edgeseal_agent.journal import Journal
 from edgeseal_agent.store import Store
 
@@ -52,10 +52,12 @@ def ask(state_dir: Path, request: Request) -> None:
     """Leave a request for the agent. Durable when it returns.
 
     Raises:
-        UsageError: ``incident_request`` for a reason that is empty or longer than ``MAX_WHY`` bytes, ``state_missing``.
+        UsageError: ``incident_request`` for a reason that is empty or longer than ``MAX_WHY`` bytes, ``state_missing``,
+            ``wrong_account``.
     """
     if not 0 < len(request.why.encode()) <= MAX_WHY:
         raise UsageError("incident_request", f"a reason has 1 to {MAX_WHY} bytes", "say in one sentence what happened")
+    refuse_stranger(state_dir)
     folder = state_dir / FOLDER
     try:
         folder.mkdir(mode=0o700, exist_ok=True)

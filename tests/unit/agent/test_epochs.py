@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing as closed_after
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from edgeseal.messages import Refusal
 from edgeseal.pack import Pack
 from edgeseal.record import decode_body
 from edgeseal.statements.enrolment import device_log_id
-from edgeseal_agent import closing, decommission, identity, initialise, lost, predecessor, recovery, rotation
+from edgeseal_agent import closing, decommission, identity, incidents, initialise, lost, predecessor, recovery, rotation
 from edgeseal_agent.config import Config, load
 from edgeseal_agent.configkey import KeyConfig
 from edgeseal_agent.initialise import initialise as make
@@ -253,6 +254,29 @@ def test_a_decommissioning_killed_before_its_note_ends_with_it(rig: Rig, monkeyp
     assert decommission.decommission(old, "sold", 60, rig.link)["reason"] == "sold"
     with pytest.raises(UsageError, match="reason_invalid"):
         decommission.decommission(old, "", 60, rig.link)
+
+
+def test_without_a_way_to_the_gateway_nothing_ends(rig: Rig) -> None:
+    old = rig.init()
+    with pytest.raises(UsageError, match="no_uplink"):
+        decommission.decommission(old, "sold", 60)
+    assert "closed" not in kinds(old) and not rig.destroyed
+
+
+def test_root_leaves_another_accounts_state_alone(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = rig.init()
+    before = sorted(old.state_dir.rglob("*"))
+    others = SimpleNamespace(st_uid=54_321)
+    with monkeypatch.context() as patched:
+        patched.setattr("os.geteuid", lambda: 0)
+        patched.setattr(Path, "stat", lambda path, **_: others)
+        with pytest.raises(UsageError, match="wrong_account") as caught, identity.exclusive(old.state_dir):
+            pass
+        with pytest.raises(UsageError, match="wrong_account"):
+            incidents.ask(old.state_dir, incidents.Request(incidents.new_id(), "open", 0, "why"))
+        assert not identity.is_running(old.state_dir), "who only looks is not refused"
+    assert caught.value.remedy == "runuser -u #54321 -- edgeseal-agent …"
+    assert sorted(old.state_dir.rglob("*")) == before
 
 
 def _power_cut(*arguments: Any) -> None:
