@@ -8,6 +8,7 @@ and a power cut in between costs nothing.
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 import time
 from contextlib import closing, suppress
@@ -91,7 +92,7 @@ class AttestWatch:
         """Attest; return after how many seconds to do it again."""
         try:
             done = self.attest()
-        except EdgesealError as error:
+        except (EdgesealError, OSError, ValueError, sqlite3.Error) as error:
             if self._journal.failure is None:
                 logger.warning("the TPM does not attest: %s", error)
                 self._tell(error)
@@ -99,7 +100,7 @@ class AttestWatch:
         self._told = False
         return float(self._config.attest_s) if done else 0.0
 
-    def _tell(self, error: EdgesealError) -> None:
+    def _tell(self, error: Exception) -> None:
         """Record a fault, once until it is over."""
         if not self._told:
             self._told = True

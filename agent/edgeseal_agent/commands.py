@@ -231,7 +231,7 @@ class Commands:
             while (todo := self._todo.get()) is not None and not self._stopping.is_set():
                 if self._is_sealed(todo.seq):
                     self._obey(todo)
-        except EdgesealError as error:
+        except Exception as error:  # whatever nobody foresaw too: the agent must not go on without this thread
             self.failure = error
 
     def _is_sealed(self, seq: int) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
-
-from edgeseal.errors import EdgesealError, UsageError
+from edgeseal.errors import UsageError
 from edgeseal_agent.foldersource import FolderSource
 from edgeseal_agent.inference import InferenceRecorder
 from edgeseal_agent.intake import Intake
@@ -31,7 +29,7 @@ def load(parts: Parts) -> None:
             raise UsageError("no_model", "no model is active, and without mqtt none can come", "set model.package")
         parts.intake = _make_intake(parts, source)
         parts.intake.start()
-    except (EdgesealError, OSError, sqlite3.Error) as error:
+    except Exception as error:  # whatever nobody foresaw too: the agent must not go on without its model
         parts.model_failure = error
     finally:
         parts.loaded.set()

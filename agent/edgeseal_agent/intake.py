@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from edgeseal.errors import EdgesealError, EvidenceError, Unavailable, UsageError
+from edgeseal.errors import EdgesealError, EvidenceError, FormatError, Unavailable, UsageError
 from edgeseal_agent.disk import INPUT_COST
 from edgeseal_agent.inference import Engine, Inference, InferenceRecorder, explain
 from edgeseal_agent.journal import Journal
@@ -78,7 +78,7 @@ class Intake:
             while not self._stopping.is_set():
                 self._pass()
             self._settle(all_of_them=True)
-        except (EdgesealError, OSError, sqlite3.Error) as error:
+        except Exception as error:  # whatever nobody foresaw too: the agent must not go on without this thread
             self.failure = _ended_by(error)
         finally:
             self.idle.set()
@@ -118,6 +118,9 @@ class Intake:
             self._keep(_Pending(item, True, ticket, sum(map(len, raw))))
         except EvidenceError as error:
             self._keep(_Pending(item, False, self._fault(item, error), 0))
+        except MemoryError:
+            too_large = FormatError("input_too_large", "there is not enough memory for it")
+            self._keep(_Pending(item, False, self._fault(item, too_large), 0))
 
     def _submit(self, item: Waiting, done: Inference) -> Ticket[Appended]:
         return self._recorder.submit(done, self._source.note(item))
@@ -161,8 +164,8 @@ class Intake:
         return {"settled": self.settled, "failed": self.failed, "in_flight": len(self._pending)}
 
 
-def _ended_by(error: Exception) -> EdgesealError:
-    """Return what ended the intake as an error with a remedy."""
+def _ended_by(error: Exception) -> Exception:
+    """Return what ended the intake as an error with a remedy; what nobody foresaw, as it is."""
     if isinstance(error, EdgesealError):
         return error
     if isinstance(error, OSError):
@@ -170,4 +173,4 @@ def _ended_by(error: Exception) -> EdgesealError:
             "source_failed", f"the source: {error.filename}: {error.strerror}",
             "mend or mount its folders; what was not recorded is still there",
         )  # fmt: skip
-    return store_error(error)
+    return store_error(error) if isinstance(error, sqlite3.Error) else error

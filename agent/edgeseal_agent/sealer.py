@@ -112,6 +112,8 @@ class Sealer:
         Follower().begin()
         try:
             self._sign_all(journal, left, done)
+        except Exception as error:  # whatever nobody foresaw too: the agent must not go on without this thread
+            self._failure = error
         finally:
             with self._sealed:
                 self._ended = True

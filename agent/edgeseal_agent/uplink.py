@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import sqlite3
 import threading
 import time
 from collections import Counter
@@ -17,7 +16,7 @@ from contextlib import closing
 from typing import Any, Final
 
 from edgeseal import messages, topics
-from edgeseal.errors import EdgesealError, EvidenceError, Unavailable, VerificationError
+from edgeseal.errors import EvidenceError, Unavailable, VerificationError
 from edgeseal.messages import Chunk, CommandMessage, Fetch, Hello, KeysetMessage, ReceiptMessage, Refusal, Resend
 from edgeseal_agent import outbox
 from edgeseal_agent.authority import ProofMissing
@@ -152,7 +151,7 @@ class Uplink:
             with closing(self._connection):
                 while not self._stopping.is_set():
                     self._step()
-        except (EdgesealError, sqlite3.Error) as error:
+        except Exception as error:  # whatever nobody foresaw too: the agent must not go on without this thread
             self.failure = error
             with self._changed:
                 self._changed.notify_all()
