@@ -78,7 +78,7 @@ def bound(provisioned_tpm: tuple[SoftwareTpm, str], maker: Maker) -> Iterator[Bo
     _, key = key_of(printed)
     device = Device(World(), TpmKey(Pkcs11Signer(key)), "pi-7")
     device.begin()
-    adapter._thread.run(lambda: adapter._close_all(key.module))  # the tools flush what it holds in the TPM
+    adapter.release(key)  # the tools flush what it holds in the TPM
     yield Bound(tpm, TpmTools(tpm.tcti), tpm.directory / "state/evidence", device, maker)
 
 

@@ -15,7 +15,6 @@ import pkcs11
 import pytest
 
 from edgeseal import cose
-from edgeseal.adapters import pkcs11 as adapter
 from edgeseal.adapters import softhsm
 from edgeseal.adapters.pkcs11 import (
     Pkcs11Signer,
@@ -23,8 +22,12 @@ from edgeseal.adapters.pkcs11 import (
     destroy_key,
     generate_key,
     provision_softhsm,
+    release,
+    sessions,
     token_model,
 )
+from edgeseal.adapters.pkcs11 import signer as signing
+from edgeseal.adapters.pkcs11.thread import THREAD
 from edgeseal.errors import InvariantBroken, Unavailable, UsageError
 from tests.realparts.tokens import make_key
 
@@ -81,15 +84,15 @@ def test_the_private_key_cannot_leave(token_key: TokenKey) -> None:
     attribute = pkcs11.Attribute
 
     def flags() -> tuple[bool, ...]:
-        private = adapter._find(token_key)[0]
+        private = sessions.find_key(token_key)[0]
         return tuple(bool(private[flag]) for flag in (attribute.EXTRACTABLE, attribute.SENSITIVE, attribute.LOCAL))
 
     def value() -> object:
-        return adapter._find(token_key)[0][attribute.VALUE]
+        return sessions.find_key(token_key)[0][attribute.VALUE]
 
-    assert adapter._thread.run(flags) == (False, True, True)
+    assert THREAD.run(flags) == (False, True, True)
     with pytest.raises(pkcs11.AttributeSensitive):
-        adapter._thread.run(value)
+        THREAD.run(value)
 
 
 def test_secrets_are_private_files(token_key: TokenKey) -> None:
@@ -154,7 +157,7 @@ def test_a_store_that_went_away_is_unavailable_and_comes_back(token_key: TokenKe
 
 def test_sessions_that_died_are_opened_anew(token_key: TokenKey) -> None:
     signer = Pkcs11Signer(token_key)
-    adapter._thread.run(lambda: pkcs11.lib(token_key.module).reinitialize())
+    THREAD.run(lambda: pkcs11.lib(token_key.module).reinitialize())
     signer.public_key.verify(b"again", signer.sign(b"again"))
 
 
@@ -176,7 +179,7 @@ def test_another_key_under_our_label_is_never_signed_with(token_key: TokenKey, s
 def test_an_answer_that_is_no_signature_fails_closed(
     signer: Pkcs11Signer, answer: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adapter, "_sign", lambda *_: answer)
+    monkeypatch.setattr(signing, "_sign", lambda *_: answer)
     with pytest.raises(Unavailable, match="token_signature"):
         signer.sign(b"m")
 
@@ -184,7 +187,7 @@ def test_an_answer_that_is_no_signature_fails_closed(
 def test_high_s_is_turned_into_low_s(signer: Pkcs11Signer, monkeypatch: pytest.MonkeyPatch) -> None:
     signature = signer.sign(b"m")
     high = signature[:32] + (cose.ORDER - int.from_bytes(signature[32:], "big")).to_bytes(32, "big")
-    monkeypatch.setattr(adapter, "_sign", lambda *_: high)
+    monkeypatch.setattr(signing, "_sign", lambda *_: high)
     assert signer.sign(b"m") == signature
 
 
@@ -232,7 +235,7 @@ def test_a_store_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 def test_an_emptied_token_object_is_put_back(token_key: TokenKey) -> None:
     """What a kill between SoftHSM's truncate and write leaves. Without the copy, the token is gone."""
     public_key = Pkcs11Signer(token_key).public_key
-    adapter._thread.run(lambda: adapter._close_all(token_key.module))
+    release(token_key)
     store = token_key.pin_file.parent
     (token_object,) = (store / "tokens").rglob("token.object")
     copy = store / "tokens.copy"
@@ -240,7 +243,7 @@ def test_an_emptied_token_object_is_put_back(token_key: TokenKey) -> None:
     for damage in (b"", bytes(len(intact)), intact[:100], intact[:-1] + b"\x00"):
         token_object.write_bytes(damage)
         assert Pkcs11Signer(token_key).public_key == public_key
-        adapter._thread.run(lambda: adapter._close_all(token_key.module))
+        release(token_key)
     shutil.rmtree(copy)
     token_object.write_bytes(b"")
     with pytest.raises(UsageError, match="token_unknown"):
@@ -249,7 +252,7 @@ def test_an_emptied_token_object_is_put_back(token_key: TokenKey) -> None:
 
 def test_a_lost_key_file_is_put_back_and_an_intact_store_is_left_alone(token_key: TokenKey) -> None:
     signer = Pkcs11Signer(token_key)
-    adapter._thread.run(lambda: adapter._close_all(token_key.module))
+    release(token_key)
     config = token_key.pin_file.parent / softhsm.CONFIG_NAME
     assert softhsm.mend(config) == []  # the login just now changed the generation number and nothing else
     lost = [path for path in (config.parent / "tokens").rglob("*.object") if path.name != "token.object"]

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from edgeseal.adapters import pkcs11 as adapter
 from edgeseal.adapters import tpm as tpm_adapter
-from edgeseal.adapters.pkcs11 import Pkcs11Signer, TokenKey, token_model
+from edgeseal.adapters.pkcs11 import Pkcs11Signer, TokenKey, sessions, token_model
+from edgeseal.adapters.pkcs11 import signer as signing
 from edgeseal.adapters.tpm import lockout
 from edgeseal.errors import Unavailable, UsageError
 from tests.realparts.tpm import MAX_TRIES, PROVISION, Maker, SoftwareTpm, key_of
@@ -32,7 +33,7 @@ Provisioned = tuple[SoftwareTpm, str]
 def tpm_key(provisioned_tpm: Provisioned) -> Iterator[TokenKey]:
     key = key_of(provisioned_tpm[1])[1]
     yield key
-    adapter._thread.run(lambda: adapter._close_all(key.module))
+    adapter.release(key)
 
 
 def test_the_same_signer_signs_with_a_tpm(tpm_key: TokenKey, provisioned_tpm: Provisioned) -> None:
@@ -82,7 +83,7 @@ def test_provisioning_again_changes_nothing(provisioned_tpm: Provisioned, tpm_ke
     state = tpm.directory / "state"
     before = {path: path.read_bytes() for path in (state / "secrets").iterdir()}
     key = Pkcs11Signer(tpm_key).public_key
-    adapter._thread.run(lambda: adapter._close_all(tpm_key.module))
+    adapter.release(tpm_key)
     again = tpm.provision(state)
     assert again.returncode == 0, again.stderr
     assert again.stdout == printed
@@ -110,7 +111,7 @@ def test_a_wrong_pin_and_a_power_cut_count_and_never_lock(software_tpm: Software
         signer.public_key.verify(b"back", signer.sign(b"back"))
     found = lockout(software_tpm.tcti)
     assert found.counter > 1 and not found.locked
-    adapter._thread.run(lambda: adapter._close_all(key.module))
+    adapter.release(key)
 
 
 def test_a_run_that_was_cut_off_is_taken_up(software_tpm: SoftwareTpm, tmp_path: Path) -> None:
@@ -139,7 +140,7 @@ def test_a_run_that_was_cut_off_is_taken_up(software_tpm: SoftwareTpm, tmp_path:
     _, key = key_of(done.stdout)
     signer = Pkcs11Signer(key)
     signer.public_key.verify(b"m", signer.sign(b"m"))
-    adapter._thread.run(lambda: adapter._close_all(key.module))
+    adapter.release(key)
     assert not (state / "key.new").exists()
 
 
@@ -221,15 +222,15 @@ def test_an_answer_without_sense_is_unavailable(answer: bytes) -> None:
 
 
 def test_sessions_are_recycled_on_a_count(tpm_key: TokenKey, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adapter, "RECYCLE_AFTER", 5)
-    signer, opened, use = Pkcs11Signer(tpm_key), 0, adapter._use
+    monkeypatch.setattr(signing, "RECYCLE_AFTER", 5)
+    signer, opened, use = Pkcs11Signer(tpm_key), 0, sessions.use
 
-    def counted(key: TokenKey) -> adapter._Module:
+    def counted(key: TokenKey) -> sessions.Module:
         nonlocal opened
-        opened += key.module not in adapter._open
+        opened += key.module not in sessions.OPEN
         return use(key)
 
-    monkeypatch.setattr(adapter, "_use", counted)
+    monkeypatch.setattr(sessions, "use", counted)
     for number in range(12):
         message = bytes([number])
         signer.public_key.verify(message, signer.sign(message))
@@ -248,7 +249,7 @@ def test_a_key_that_is_destroyed_is_gone(software_tpm: SoftwareTpm, tmp_path: Pa
             Pkcs11Signer(key)
     with pytest.raises(UsageError, match="token_key_unknown"):
         signer.sign(b"m")
-    adapter._thread.run(lambda: adapter._close_all(key.module))
+    adapter.release(key)
 
 
 HOLD = """

@@ -34,7 +34,7 @@ def kill_logins(key: TokenKey, kills: int) -> int:
     public_key = Pkcs11Signer(key).public_key
     mended = 0
     for _ in range(kills):
-        adapter._thread.run(lambda: adapter._close_all(key.module))
+        adapter.release(key)
         command = [sys.executable, "-c", LOGIN_LOOP, key.module, config, key.token_label, str(key.pin_file)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as loop:
             assert loop.stdout is not None
