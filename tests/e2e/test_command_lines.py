@@ -57,7 +57,8 @@ def refusal(words: tuple[str, ...]) -> str | None:
         with contextlib.redirect_stderr(said):
             parser_of(words[0]).parse_args(words[1:])
     except SystemExit as error:
-        return said.getvalue() or f"exit {error.code}"
+        assert error.code == 1, "2 is for what failed, and for a broken invariant"
+        return said.getvalue() or "exit 1"
     return None
 
 
@@ -120,3 +121,9 @@ def test_the_installed_program_prints_its_help(program: str) -> None:
     done = subprocess.run([str(BIN / program), "--help"], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"usage: {program}")
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_command_line_that_makes_no_sense_is_refused(program: str) -> None:
+    for words in ((), ("no-such-command",), (next(iter(choices_of(parser_of(program)))), "--no-such-option")):
+        assert "usage:" in str(refusal((program, *words)))
