@@ -22,7 +22,7 @@ from edgeseal import topics
 from edgeseal.adapters.mqtt import Endpoint, MqttLink
 from edgeseal.errors import Unavailable, VerificationError
 from edgeseal_gateway.courier import Courier
-from edgeseal_gateway.daemon import IDLE_S, WINDOW, now_ms
+from edgeseal_gateway.daemon import IDLE_S, WINDOW, now_ms, settle_memory
 from edgeseal_gateway.ingest import Ingest
 from edgeseal_gateway.receipts import Receipts
 from edgeseal_gateway.relay import Relay
@@ -38,6 +38,7 @@ _SIGNATURE: Final = bytes([1] * 64)
 
 def main() -> int:
     spec: dict[str, Any] = json.loads(sys.stdin.readline())
+    settle_memory()
     database, told = Database(Path(spec["store"])), Told(bytes(32))
     courier = Courier(
         database, bytes(32), Ingest(database, now_ms, QUOTA), Relay(bytes(32), told, Path(spec["store"]), now_ms),

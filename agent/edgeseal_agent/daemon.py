@@ -6,7 +6,6 @@ names.
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import math
 import signal
@@ -15,6 +14,7 @@ import sys
 import threading
 from typing import Final
 
+from edgeseal.adapters import allocator
 from edgeseal.errors import EdgesealError
 from edgeseal_agent import closing, identity, leaving, starting, watching
 from edgeseal_agent.config import Config
@@ -28,8 +28,6 @@ logger = logging.getLogger(__name__)
 
 SWITCH_S: Final = 0.0001
 """Seconds one thread may hold the interpreter while another waits: short, so that the journal never delays a model."""
-M_ARENA_MAX: Final = -8
-"""glibc's number for that parameter (malloc.h)."""
 
 
 def run(config: Config, options: Options) -> int:
@@ -42,7 +40,7 @@ def run(config: Config, options: Options) -> int:
     """
     logging.basicConfig(format="edgeseal-agent: %(message)s", level=logging.INFO)
     sys.setswitchinterval(SWITCH_S)
-    _share_one_heap()
+    allocator.share_one_heap()
     store = identity.open_store(config)
     with identity.exclusive(config.state_dir):
         if closing.ending(store) is not None:
@@ -61,16 +59,6 @@ def run(config: Config, options: Options) -> int:
                 unrecorded = unrecorded or Unrecorded(config, ledger)
                 unrecorded.carry_on(error, stopping)
     return 0
-
-
-def _share_one_heap() -> None:
-    """Let all threads to come allocate from one heap: in one of its own each would keep what it once freed.
-
-    Without effect where the C library is not glibc.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_ARENA_MAX, 1)
 
 
 def _leave_on_signal() -> threading.Event:

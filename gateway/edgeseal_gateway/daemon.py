@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from edgeseal import topics
+from edgeseal.adapters import allocator
 from edgeseal.adapters.mqtt import MqttLink
 from edgeseal.adapters.pkcs11 import Pkcs11Signer
 from edgeseal.errors import EdgesealError, Unavailable, UsageError
@@ -43,6 +44,9 @@ WINDOW: Final = 128
 IDLE_S: Final = 0.2
 STOP_TIMEOUT_S: Final = 20.0
 LEASE_WAIT_S: Final = 2.0
+KEPT_BLOCK: Final = 4 << 20
+KEPT_FREE: Final = 64 << 20
+"""Larger than a message, and than a batch: their memory is used again, which costs a tenth less than fresh pages."""
 _log = logging.getLogger("edgeseal.gateway")
 
 
@@ -236,11 +240,18 @@ def _lock(path: Path) -> int:
     return descriptor
 
 
+def settle_memory() -> None:
+    """Set the process's allocator for messages of up to a megabyte that come and go; before threads are started."""
+    allocator.share_one_heap()
+    allocator.keep_freed(KEPT_BLOCK, KEPT_FREE)
+
+
 def run(config: Config) -> None:
     """Run a gateway in this process until SIGTERM or SIGINT; SIGHUP has it read its limits anew.
 
     Raises as :class:`Gateway` and :meth:`Gateway.run`.
     """
+    settle_memory()
     gateway = Gateway(config)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: gateway.fate.end())
