@@ -7,6 +7,7 @@ with the same two configurations goes on there, and the old log never gets a sec
 from __future__ import annotations
 
 import json
+from contextlib import closing as open_until_left
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from edgeseal.errors import UsageError
 from edgeseal.statements.enrolment import device_log_id
 from edgeseal_agent import closing, identity
 from edgeseal_agent.config import Config
-from edgeseal_agent.initialise import initialise
+from edgeseal_agent.initialise import initialise, read_pack
 from edgeseal_agent.predecessor import Predecessor
+from edgeseal_agent.store import Store
 
 REASON = "rotated"
 
@@ -29,8 +31,9 @@ def rotate(config: Config, successor: Config) -> dict[str, Any]:
     new key signs.
 
     Raises:
-        UsageError: ``successor_config`` when the two configurations do not follow each other, ``closed_otherwise``,
-            ``already_running``, and what ``init`` raises. Unavailable: token or disk. InvariantBroken: the store.
+        UsageError: ``successor_config`` when the two configurations do not follow each other, ``pack_stale``,
+            ``closed_otherwise``, ``already_running``, and what ``init`` raises. Unavailable: token or disk.
+            InvariantBroken: the store.
     """
     _check(config, successor)
     store = identity.open_store(config)
@@ -52,6 +55,7 @@ def rotate(config: Config, successor: Config) -> dict[str, Any]:
 
         if (successor.state_dir / identity.STORE_NAME).exists():
             return _opened_before(store_end=closing.ending(store), state_dir=successor.state_dir)
+        _check_pack(store, successor)
         return initialise(successor, close).as_json()
 
 
@@ -63,6 +67,25 @@ def _check(config: Config, successor: Config) -> None:
             f"the next configuration has to name {config.name}, epoch {config.epoch + 1}, and another state_dir",
             "copy the configuration; change epoch, state_dir and the key's token or label",
         )
+
+
+def _check_pack(store: Store, successor: Config) -> None:
+    """Refuse a pack that knows less than the old log: what is past for that one must not be new for the next.
+
+    Commands to the device's groups are the same for both logs. Under an older fleet head one that was obeyed could be
+    brought again, under an older keyset one that an operator signed who was removed since.
+    """
+    pack = read_pack(successor.provisioning)
+    keyset, head = pack.verify()
+    facts = store.meta()
+    with open_until_left(store.reader()) as connection:
+        (version,) = connection.execute("SELECT max(version) FROM keysets").fetchone()
+    is_before = pack.log == facts["home"] and head.size <= facts.get("command_pos", -1)
+    if keyset.version < version or is_before:
+        raise UsageError(
+            "pack_stale", f"{successor.provisioning} is older than the newest keyset or command of this device",
+            "put a fresh pack there: edgeseal provision writes it",
+        )  # fmt: skip
 
 
 def _opened_before(*, store_end: dict[str, Any] | None, state_dir: Path) -> dict[str, Any]:

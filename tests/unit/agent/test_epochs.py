@@ -182,6 +182,27 @@ def _other(rig: Rig) -> Config:
     return load(path)
 
 
+@pytest.mark.parametrize("newer", ["command", "keyset"])
+def test_a_pack_that_knows_less_than_the_old_log_opens_none(rig: Rig, newer: str) -> None:
+    """What the old epoch obeyed, or what its keyset forbids, must not be brought to the new one again."""
+    old, new = rig.init(), rig.config(2)
+    store, world = identity.open_store(old), rig.side.world
+    size = Pack.decode((rig.folder / "pack.cbor").read_bytes()).verify()[1].size
+    with closed_after(store.connect()) as connection:
+        if newer == "command":
+            connection.execute("INSERT INTO meta VALUES ('command_pos', ?)", (size,))
+        else:
+            connection.execute("INSERT INTO keysets VALUES (2, ?)", (world.next_keyset(),))
+    with pytest.raises(UsageError, match="pack_stale"):
+        rotation.rotate(old, new)
+    assert kinds(old)[-1] != "closed", "nothing was ended"
+    world.add(world.keysets[-1] if newer == "keyset" else world.next_keyset())
+    world.head()
+    (rig.folder / "pack.cbor").write_bytes(make_pack(world))
+    rotation.rotate(old, new)
+    check_seam(rig, old, new)
+
+
 def test_what_does_not_follow_is_refused(rig: Rig) -> None:
     old = rig.init()
     with pytest.raises(UsageError, match="successor_config"):
