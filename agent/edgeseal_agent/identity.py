@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pwd
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ REQUEST_NAME: Final = "enrol-request.json"
 MARK_NAME: Final = "init.started"
 """There while an ``init`` is under way."""
 SECRET_SIZE: Final = 32
+PATIENCE_S: Final = 1.0
+"""How long one that is to write waits for the lock."""
+POLL_S: Final = 0.02
 SECRET_REMEDY: Final = (
     "chmod 600, or bring the file back; without it this log's commitments cannot be made or opened: `edgeseal-agent "
     "rotate` begins the next epoch with a secret of its own"
@@ -90,17 +94,19 @@ def refuse_lost(state_dir: Path) -> None:
 def exclusive(state_dir: Path) -> Iterator[None]:
     """Hold the state directory's lock: one writing process at a time. The kernel drops it when the process dies.
 
+    One that holds it for a moment only, to see whether somebody does (``status``), is waited for.
+
     Raises:
         UsageError: ``already_running`` when another process holds it, ``state_missing`` when there is no directory,
             ``wrong_account``. Unavailable: the disk.
     """
     refuse_stranger(state_dir)
-    with _locked(state_dir, os.O_CREAT):
+    with _locked(state_dir, os.O_CREAT, PATIENCE_S):
         yield
 
 
 @contextmanager
-def _locked(state_dir: Path, create: int) -> Iterator[None]:
+def _locked(state_dir: Path, create: int, patience_s: float) -> Iterator[None]:
     try:
         descriptor = os.open(state_dir / LOCK_NAME, os.O_RDWR | create | os.O_CLOEXEC, 0o600)
     except FileNotFoundError as error:
@@ -108,15 +114,22 @@ def _locked(state_dir: Path, create: int) -> Iterator[None]:
     except OSError as error:
         raise store_error(error) from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UsageError(
-                "already_running", f"another edgeseal-agent works in {state_dir}", "stop it first"
-            ) from error
+        if not _lock(descriptor, time.monotonic() + patience_s):
+            raise UsageError("already_running", f"another edgeseal-agent works in {state_dir}", "stop it first")
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, until_s: float) -> bool:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError:
+            if time.monotonic() >= until_s:
+                return False
+            time.sleep(POLL_S)
 
 
 def refuse_stranger(state_dir: Path) -> None:
@@ -147,7 +160,7 @@ def _account(number: int) -> str:
 def is_running(state_dir: Path) -> bool:
     """Say whether some process holds the state directory's lock."""
     try:
-        with _locked(state_dir, 0):
+        with _locked(state_dir, 0, 0.0):
             return False
     except EdgesealError as error:
         return error.code == "already_running"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, pairwise
 from pathlib import Path
 
@@ -114,3 +116,17 @@ def test_of_daemons_started_at_once_one_runs(tmp_path: Path) -> None:
     for thread in threads:
         thread.join(60)
     assert won == [1] and refused == ["already_running"] * 7
+
+
+def test_one_that_looks_whether_an_agent_runs_keeps_none_from_starting(tmp_path: Path) -> None:
+    let_go = threading.Event()
+    with identity._locked(tmp_path, os.O_CREAT, 0.0):  # as `status` holds it, for a moment
+        starting = ThreadPoolExecutor(1).submit(_start, tmp_path, let_go)
+        assert let_go.wait(60)
+    assert starting.result(60)
+
+
+def _start(state_dir: Path, begun: threading.Event) -> bool:
+    begun.set()
+    with identity.exclusive(state_dir):
+        return identity.is_running(state_dir)
