@@ -33,23 +33,42 @@ class Attest:
 
 
 class Attests:
-    """Watches attest records. Memory grows with their number."""
+    """Watches attest records, and those that name bodies which went. Memory grows with their number."""
 
-    kinds = frozenset({"attest"})
+    kinds = frozenset({"attest", "thinned", "tombstone"})
 
     def __init__(self) -> None:
         """Collect for one log."""
         self.found: list[Attest] = []
         self.unread: list[int] = []
+        self._gone: list[tuple[int, int]] = []
 
     def see(self, record: Seen) -> None:
         """Keep a record of the type this module reads, and the place of one whose body is not here."""
-        if not record.kind:
-            return
-        if record.fields is None:
+        if record.kind == "attest" and record.fields is None:
             self.unread.append(record.seq)
-        elif record.fields["type"] == tpmstate.TYPE:
+        elif record.kind == "attest" and record.fields and record.fields["type"] == tpmstate.TYPE:
             self.found.append(Attest(record.seq, record.boot, record.t, record.fields["evidence"]))
+        elif record.fields is not None:
+            self._gone += [(start, end) for start, end in record.fields.get("ranges", ())]
+
+    def stripped(self) -> list[int]:
+        """Return the attest records whose bodies are not here and that no record of the log names as gone."""
+        return [seq for seq in self.unread if not any(start <= seq < end for start, end in self._gone)]
+
+
+def leave_attests_open(history: History, attests: Attests, named: bool) -> None:
+    """Leave open what attest records would tell where they cannot be judged: the evidence that the enrolment names of a
+    TPM (``named``) is not here, or bodies are missing that no record says the device dropped.
+    """
+    if named and attests.found:
+        told = "evidence_withheld", "the TPM's attest records cannot be judged without the enrolment's evidence"
+    elif stripped := attests.stripped():
+        told = "body_withheld", f"attest record {stripped[0]} cannot be read, and no record says that it went"
+    else:
+        return
+    for question in ("completeness", "cadence"):
+        history.cases[question].leave_open(*told)
 
 
 def judge_attests(history: History, attests: Attests, ak: PublicKey | None, proved: bool = True) -> None:

@@ -18,7 +18,7 @@ from edgeseal.merkle import leaf_hash
 from edgeseal.record import Header, decode_body
 from edgeseal.trust import Trust
 from edgeseal.verify.approval import judge_approvals
-from edgeseal.verify.attests import Attests, judge_attests
+from edgeseal.verify.attests import Attests, judge_attests, leave_attests_open
 from edgeseal.verify.authority import Commands, judge_commands
 from edgeseal.verify.case import Cases
 from edgeseal.verify.chain import Anchors, ChainView
@@ -182,7 +182,10 @@ class Verification:
         identity = self._identities.get(history.log)
         shown = None if identity is None else identity.shown
         proved = identity is not None and identity.assurance.ground == PROVED
+        enrolment = None if identity is None or shown is not None else identity.enrolment
+        named = enrolment is not None and enrolment.evidence is not None and enrolment.assurance.startswith("tpm")
         judge_attests(history, self._attests[history.log], None if shown is None else shown.ak, proved)
+        leave_attests_open(history, self._attests[history.log], named)
         policy.judge(compared)
         judge_cadence(history, silence, compared, view)
         judge_identity(history, models, commands, compared, self._bundle, openings)

@@ -395,13 +395,35 @@ def test_records_over_heads_that_nobody_shows_explain_no_leap_of_the_counter() -
     assert answer(site.verdict(), "completeness") == "attests_missing"
 
 
-def test_attest_records_whose_bodies_are_withheld_are_not_missing() -> None:
+def test_attest_records_that_cannot_be_judged_leave_open_what_they_would_tell() -> None:
+    """Else whoever makes the bundle leaves the transcript out, or the body that shows that an older image came back."""
+    site = lived()
+    site.tpm.counter += 3
+    attest(site.device, site.tpm)
+    assert answer(site.verdict(), "completeness") == "attests_missing"
+    site.kept.clear()
+    verdict = site.verdict()
+    assert (answer(verdict, "append_only"), answer(verdict, "integrity")) == ("ok", "ok")
+    assert (answer(verdict, "completeness"), answer(verdict, "cadence")) == ("evidence_withheld", "evidence_withheld")
+    site.kept.append(site.evidence)
+    items = site.device.items()
+    for number, made in enumerate(site.device.records):
+        if b"attest" in made.header:
+            items[number] = segment.header_only(made.header, "withheld")
+    site.items = {site.device.log: items}
+    verdict = site.verdict()
+    assert (answer(verdict, "completeness"), answer(verdict, "cadence")) == ("body_withheld", "body_withheld")
+
+
+def test_attest_records_whose_bodies_the_device_dropped_are_not_missing() -> None:
     site = lived()
     for _ in range(3):
         pass_time(site, 5)
         attest(site.device, site.tpm)
-    items = site.device.items()
     hidden = [number for number, made in enumerate(site.device.records) if b"attest" in made.header][2:4]
+    site.device.add("thinned", ranges=[[number, number + 1] for number in hidden], form=1, reason="quota")
+    site.device.seal()
+    items = site.device.items()
     for number in hidden:
         items[number] = segment.header_only(site.device.records[number].header, "withheld")
     site.items = {site.device.log: items}
