@@ -137,7 +137,7 @@ def test_what_cannot_be_packed_says_so_and_leaves_nothing(built: Path, tmp_path:
     ) -> str:
         return code_of(error, lambda: pack(tflite, name, version, out, **more))  # type: ignore[arg-type]
 
-    assert attempt(Unavailable, tflite=tmp_path / "missing.tflite") == "file_unreadable"
+    assert attempt(UsageError, tflite=tmp_path / "missing.tflite") == "file_unreadable"
     assert attempt(FormatError, tflite=tmp_path / "junk.tflite") == "model_unreadable"
     assert attempt(UsageError, name="Own Model") == "pack_argument"
     assert attempt(UsageError, version="") == "pack_argument"

@@ -28,6 +28,20 @@ LEAD_S: Final = 30
 
 def add_model_registry(branch: Parsers) -> None:
     """Add the actions of ``model`` that are transactions or views of the model registry."""
+    _add_line(branch)
+    _add_register(branch)
+    _add_approve(branch)
+    _add_release(branch)
+    _add_grant(branch)
+    _add_ends(branch)
+    shown = leaf(
+        branch, "show", _run_show, "where a package stands on chain: state, approvals, grants",
+        "edgeseal model show --home ./ops ./digits",
+    )  # fmt: skip
+    shown.add_argument("package", help="package folder, or the package's digest in hex")
+
+
+def _add_line(branch: Parsers) -> None:
     line = acting(
         branch, "line", _run_line, "set what versions of a line need from now on; without --approvals, show the line",
         "edgeseal model line --home ./ops digits --approvals 2 --evaluation --wait 86400", by_timelock=True,
@@ -36,6 +50,9 @@ def add_model_registry(branch: Parsers) -> None:
     line.add_argument("--approvals", type=int, metavar="M", help="approvers who must sign")
     line.add_argument("--evaluation", action="store_true", help="and one more, who names an evaluation")
     line.add_argument("--wait", type=int, default=0, metavar="SECS", help="time lock after the last approval")
+
+
+def _add_register(branch: Parsers) -> None:
     register = acting(
         branch, "register", _run_register, "propose a package as a version of a line, under a publisher's signature",
         "edgeseal model register --home ./ops ./digits --line digits --version 1 --key publisher \\\n"
@@ -49,6 +66,9 @@ def add_model_registry(branch: Parsers) -> None:
         register.add_argument(
             f"--{name}", required=needed, metavar="FILE|DIGEST", help=f"the {name} statement, or its digest in hex"
         )
+
+
+def _add_approve(branch: Parsers) -> None:
     approve = acting(
         branch, "approve", _run_approve, "sign for a proposed version as an approver",
         "edgeseal model approve --home ./ops --line digits --version 1 --key alice",
@@ -59,12 +79,18 @@ def add_model_registry(branch: Parsers) -> None:
         "--evaluation", metavar="FILE|DIGEST",
         help="the evaluation this approver vouches for: then it is the independent evaluation, no approval",
     )  # fmt: skip
+
+
+def _add_release(branch: Parsers) -> None:
     release = acting(
         branch, "release", _run_release, "make an approved version deployable, once the time lock is over",
         "edgeseal model release --home ./ops --line digits --version 1 --current",
     )  # fmt: skip
     _version(release)
     release.add_argument("--current", action="store_true", help="and let the line stand at it")
+
+
+def _add_grant(branch: Parsers) -> None:
     grant = acting(
         branch, "grant", _run_grant, "let a device or group run a deployable version, for a time",
         "edgeseal model grant --home ./ops --line digits --version 1 --group line-1 --days 90",
@@ -75,6 +101,9 @@ def add_model_registry(branch: Parsers) -> None:
     grant.add_argument("--not-after", type=int, metavar="UNIX", help="when it ends; instead of --days")
     grant.add_argument("--days", type=int, default=365, help="how long it lasts (%(default)s)")
     grant.add_argument("--end", action="store_true", help="end now what the audience was granted, instead")
+
+
+def _add_ends(branch: Parsers) -> None:
     deprecate = acting(
         branch, "deprecate", _run_deprecate, "end a version for new activations",
         "edgeseal model deprecate --home ./ops --line digits --version 1 --replacement 2",
@@ -87,11 +116,6 @@ def add_model_registry(branch: Parsers) -> None:
     )  # fmt: skip
     _version(revoke)
     revoke.add_argument("--reason", metavar="FILE|DIGEST", help="the statement that says why, or its digest in hex")
-    shown = leaf(
-        branch, "show", _run_show, "where a package stands on chain: state, approvals, grants",
-        "edgeseal model show --home ./ops ./digits",
-    )  # fmt: skip
-    shown.add_argument("package", help="package folder, or the package's digest in hex")
 
 
 def _version(parser: argparse.ArgumentParser) -> None:

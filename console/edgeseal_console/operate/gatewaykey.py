@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from edgeseal.cose import PublicKey
 from edgeseal.errors import UsageError
 from edgeseal.possession import Proof
+from edgeseal_console.operate.eventscan import every_event
 from edgeseal_console.operate.registry import OPEN, Registry
 
 
@@ -59,13 +60,10 @@ def _replaced(registry: Registry, kid: bytes) -> bytes:
     """Return the key that ``kid`` replaced, from the log's own event. Raises UsageError ``gateway_key_first``."""
     contract = registry.log.contract
     topics = [contract.event_topic("GatewayKeyChanged"), registry.network.fleet_log]
-    block, newest = registry.network.first_block, registry.client.block_number()
     found = None
-    while block <= newest:
-        for one in registry.client.logs([registry.log.address], topics, block, min(newest, block + 4_999)):
-            event = contract.decode_event("GatewayKeyChanged", one.log)
-            found = bytes(event["oldKid"]) if bytes(event["newKid"]) == kid else found
-        block += 5_000
+    for one in every_event(registry, registry.log.address, topics):
+        event = contract.decode_event("GatewayKeyChanged", one.log)
+        found = bytes(event["oldKid"]) if bytes(event["newKid"]) == kid else found
     if found is None:
         raise UsageError(
             "gateway_key_first", f"{kid.hex()} is the log's gateway key, and no event shows one before it",

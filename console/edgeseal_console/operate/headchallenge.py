@@ -18,11 +18,11 @@ from edgeseal.errors import FormatError, Unavailable, UsageError
 from edgeseal.head import FleetHead, SignedFleetHead
 from edgeseal.merkle import leaf_hash
 from edgeseal.receipt import Receipt
+from edgeseal_console.operate.eventscan import every_event
 from edgeseal_console.operate.registry import Registry
 
 STATES: Final = ("none", "open", "answered", "defaulted", "answered late")
 """``ChallengeState`` of the FleetLog, in the order of its enum."""
-_SPAN: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +63,13 @@ def gateway_key(registry: Registry) -> PublicKey:
     """Return the gateway key in force, whose coordinates the log's own events carry. Raises Unavailable, Reverted."""
     contract, log = registry.log.contract, registry.network.fleet_log
     kid = bytes(registry.log.call("gatewayOf", log)[0])
-    block, newest = registry.network.first_block, registry.client.block_number()
     names = {contract.event_topic(name): name for name in ("Opened", "GatewayKeyChanged")}
-    while block <= newest:
-        for one in registry.client.logs([registry.log.address], [None, log], block, min(newest, block + _SPAN - 1)):
-            name = names.get(one.log.topics[0])
-            if name is not None:
-                event = contract.decode_event(name, one.log)
-                if cose.thumbprint(bytes(event["x"]), bytes(event["y"])) == kid:
-                    return PublicKey.of(bytes(event["x"]), bytes(event["y"]))
-        block += _SPAN
+    for one in every_event(registry, registry.log.address, [None, log]):
+        name = names.get(one.log.topics[0])
+        if name is not None:
+            event = contract.decode_event(name, one.log)
+            if cose.thumbprint(bytes(event["x"]), bytes(event["y"])) == kid:
+                return PublicKey.of(bytes(event["x"]), bytes(event["y"]))
     raise Unavailable("rpc_answer", "the node shows no event with the gateway key", "give --gateway-key FILE")
 
 
@@ -98,5 +95,3 @@ def mark_default(registry: Registry, head: FleetHead) -> None:
     data = registry.log.contract.encode("markDefault", head.log, head.size, head.root)
     registry.transactor.attempt(f"mark the default of the head of size {head.size}", registry.log.contract,
                                 registry.log.address, data)  # fmt: skip
-
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,13 +10,12 @@ from edgeseal import modelline
 from edgeseal.adapters.evm import FoundLog
 from edgeseal.adapters.pkcs11 import Pkcs11Signer
 from edgeseal.modelline import Proposal
+from edgeseal_console.operate.eventscan import every_event
 from edgeseal_console.operate.onregistry import OnRegistry
 from edgeseal_console.operate.registry import Registry
 
 STATES: Final = ("none", "proposed", "approved", "deployable", "deprecated", "revoked")
 """States of a version, in the order of the registry's enum."""
-SPAN: Final = 5_000
-"""Blocks asked for at once where grants are looked for."""
 _MOVES: Final = ("Approved", "MadeDeployable", "Deprecated", "Revoked")
 
 
@@ -145,7 +144,8 @@ class Models(OnRegistry):
         events: list[dict[str, Any]] = []
         block = found.last_block
         while block:
-            here = [self._event(name, one) for name, one in self._logs(topics, block, block, ("Proposed", *_MOVES))]
+            logs = self.registry.client.logs([self.contract.address], topics, block, block)
+            here = [self._event(name, one) for name, one in self._named(logs, "Proposed", *_MOVES)]
             events = here + events
             before = [int(one["prevBlock"]) for one in here if "prevBlock" in one]
             block = min(before) if before and min(before) < block else 0
@@ -157,7 +157,8 @@ class Models(OnRegistry):
         if not found.deployable_at:
             return kept
         topics = [None, self.tenant, found.artifact]
-        for name, one in self._everything(topics, ("Granted", "GrantEnded")):
+        logs = every_event(self.registry, self.contract.address, topics)
+        for name, one in self._named(logs, "Granted", "GrantEnded"):
             event = self._event(name, one)
             if name == "Granted":
                 kept.append(
@@ -169,17 +170,8 @@ class Models(OnRegistry):
                     grant["not_after"] = min(grant["not_after"], event["time"])
         return kept
 
-    def _everything(self, topics: list[bytes | None], names: tuple[str, ...]) -> Iterator[tuple[str, FoundLog]]:
-        first, newest = self.network.first_block, self.registry.client.block_number()
-        while first <= newest:
-            yield from self._logs(topics, first, min(newest, first + SPAN - 1), names)
-            first += SPAN
-
-    def _logs(
-        self, topics: list[bytes | None], first: int, last: int, names: tuple[str, ...]
-    ) -> list[tuple[str, FoundLog]]:
+    def _named(self, found: Iterable[FoundLog], *names: str) -> list[tuple[str, FoundLog]]:
         known = {self.contract.contract.event_topic(name): name for name in names}
-        found = self.registry.client.logs([self.contract.address], topics, first, last)
         return [(known[one.log.topics[0]], one) for one in found if one.log.topics and one.log.topics[0] in known]
 
     def _event(self, name: str, one: FoundLog) -> dict[str, Any]:

@@ -12,11 +12,6 @@ from typing import Final, Literal
 import numpy as np
 
 from edgeseal.adapters.namedfile import read_file
-from edgeseal_console.operate.manifestwriter import write_manifest
-from edgeseal_console.operate.modelview import inspect, tensors_line
-
-__all__ = ["Packed", "Progress", "default_preprocess", "inspect", "pack"]
-
 from edgeseal.adapters.packagedir import write_package
 from edgeseal.adapters.tensors import MAX_INPUT, load_inputs
 from edgeseal.adapters.tflite import TfliteRunner, check_golden
@@ -35,6 +30,10 @@ from edgeseal.manifest import (
 )
 from edgeseal.model import ModelPackage, parse_labels, parse_package
 from edgeseal.strictyaml import Section, load
+from edgeseal_console.operate.manifestwriter import write_manifest
+from edgeseal_console.operate.modelview import inspect, tensors_line
+
+__all__ = ["Packed", "Progress", "default_preprocess", "inspect", "pack"]
 
 Progress = Callable[[str], None]
 
@@ -78,42 +77,22 @@ def pack(
 
     Raises:
         UsageError: ``package_exists``, ``sample_needed`` (the model cannot run on noise), or a name, version or
-            preprocessing that does not hold (``pack_argument``).
+            preprocessing that does not hold (``pack_argument``), or a file that cannot be read (``file_unreadable``).
         FormatError: the model, labels or a sample is not usable, with its reason.
         VerificationError: ``model_not_deterministic``.
-        Unavailable: a file cannot be read or written, no runtime is installed.
+        Unavailable: the package cannot be written, no runtime is installed.
     """
-    if not re.fullmatch(NAME_PATTERN, name) or not re.fullmatch(VERSION_PATTERN, version):
-        raise UsageError(
-            "pack_argument", f"name {name!r}, version {version!r}", "name: a-z 0-9 . _ -; version: also A-Z +"
-        )
-    if out.exists():
-        raise UsageError("package_exists", f"{out} exists", "choose another folder or remove this one")
+    _check_arguments(name, version, out)
     progress(f"reading {tflite}")
     model = read_file(tflite, MODEL_LIMITS.file)
     runner = TfliteRunner(model)
     made_by = f"{runner.info.family} {runner.info.version}"
     progress(f"loaded by {made_by}: {tensors_line(runner.inputs)} -> {tensors_line(runner.outputs)}")
-    declared = _read_preprocess(preprocess, runner.inputs) if preprocess else default_preprocess(runner.inputs)
     files = {"model.tflite": model}
-    label_texts: tuple[str, ...] = ()
     if labels:
         files["labels.txt"] = read_file(labels, MODEL_LIMITS.labels_file)
-        label_texts = parse_labels(files["labels.txt"])
-    draft = Manifest(
-        name=name,
-        version=version,
-        model="model.tflite",
-        labels="labels.txt" if labels else None,
-        public=_public(runner.outputs[0], label_texts),
-        arithmetic=runner.arithmetic,
-        inputs=runner.inputs,
-        outputs=runner.outputs,
-        preprocess=declared,
-        runtime=runner.info,
-        tolerance=TOLERANCE,
-        golden=(),
-    )
+    declared = _read_preprocess(preprocess, runner.inputs) if preprocess else default_preprocess(runner.inputs)
+    draft = _draft(name, version, runner, declared, files.get("labels.txt"))
     inputs = [load_inputs(draft, [read_file(path, MAX_INPUT) for path in sample]) for sample in samples]
     progress(f"making golden vectors from {len(inputs)} samples and from seeded noise")
     vectors, tensors = _golden(model, runner, inputs)
@@ -125,6 +104,36 @@ def pack(
     write_package(files, out)
     progress(f"wrote {out}")
     return Packed(out, package)
+
+
+def _check_arguments(name: str, version: str, out: Path) -> None:
+    if not re.fullmatch(NAME_PATTERN, name) or not re.fullmatch(VERSION_PATTERN, version):
+        raise UsageError(
+            "pack_argument", f"name {name!r}, version {version!r}", "name: a-z 0-9 . _ -; version: also A-Z +"
+        )
+    if out.exists():
+        raise UsageError("package_exists", f"{out} exists", "choose another folder or remove this one")
+
+
+def _draft(
+    name: str, version: str, runner: TfliteRunner, preprocess: Preprocess | None, labels: bytes | None
+) -> Manifest:  # fmt: skip
+    """Return the manifest of a model as it runs here, still without golden vectors. Raises FormatError: its labels."""
+    texts = () if labels is None else parse_labels(labels)
+    return Manifest(
+        name=name,
+        version=version,
+        model="model.tflite",
+        labels=None if labels is None else "labels.txt",
+        public=_public(runner.outputs[0], texts),
+        arithmetic=runner.arithmetic,
+        inputs=runner.inputs,
+        outputs=runner.outputs,
+        preprocess=preprocess,
+        runtime=runner.info,
+        tolerance=TOLERANCE,
+        golden=(),
+    )
 
 
 def default_preprocess(inputs: Sequence[TensorSpec]) -> Preprocess | None:

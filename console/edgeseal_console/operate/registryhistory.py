@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from edgeseal.adapters.evm import FoundLog
 from edgeseal.possession import ROLES
+from edgeseal_console.operate.eventscan import every_event
 from edgeseal_console.operate.registry import REASONS, Registry
 
-SPAN: Final = 5_000
-"""Blocks asked for at once where everything has to be looked through."""
 _EVENTS: Final = (
     "KeyRegistered", "KeySuspended", "KeyReinstated", "KeyRevoked", "RotationProposed", "RotationVetoed", "KeyRotated",
 )  # fmt: skip
@@ -28,7 +27,8 @@ def of_key(registry: Registry, kid: bytes) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     block = entry.last_block
     while block:
-        here = [_event(registry, one) for one in _logs(registry, [None, registry.network.fleet_log, kid], block, block)]
+        logs = registry.client.logs([registry.contract.address], [None, registry.network.fleet_log, kid], block, block)
+        here = [_event(registry, one) for one in _known(registry, logs)]
         found = here + found
         before = [int(one["prevBlock"]) for one in here if "prevBlock" in one]
         block = min(before) if before and min(before) < block else 0
@@ -66,17 +66,13 @@ def coordinates(registry: Registry, old: bytes, new: bytes) -> tuple[bytes, byte
     return found
 
 
-def _everything(registry: Registry, topics: Sequence[bytes | None]) -> Iterator[FoundLog]:
-    first, newest = registry.network.first_block, registry.client.block_number()
-    while first <= newest:
-        yield from _logs(registry, topics, first, min(newest, first + SPAN - 1))
-        first += SPAN
+def _everything(registry: Registry, topics: Sequence[bytes | None]) -> list[FoundLog]:
+    return _known(registry, every_event(registry, registry.contract.address, topics))
 
 
-def _logs(registry: Registry, topics: Sequence[bytes | None], first: int, last: int) -> list[FoundLog]:
-    known = {registry.contract.contract.event_topic(name) for name in _EVENTS}
-    found = registry.client.logs([registry.contract.address], topics, first, last)
-    return [one for one in found if one.log.topics and one.log.topics[0] in known]
+def _known(registry: Registry, found: Iterable[FoundLog]) -> list[FoundLog]:
+    topics = {registry.contract.contract.event_topic(name) for name in _EVENTS}
+    return [one for one in found if one.log.topics and one.log.topics[0] in topics]
 
 
 def _event(registry: Registry, one: FoundLog) -> dict[str, Any]:

@@ -14,12 +14,11 @@ from typing import Any, Final
 from edgeseal.adapters.evm import BoundContract, Contract, Reverted
 from edgeseal.errors import UsageError
 from edgeseal_console.operate.contracterrors import advised
+from edgeseal_console.operate.eventscan import every_event
 from edgeseal_console.operate.handover import part_of
 from edgeseal_console.operate.registry import Registry
 from edgeseal_console.operate.transactions import Preview
 
-SPAN: Final = 5_000
-"""Blocks asked for at once."""
 _CANCELLED, _DONE = 0, 1
 _TARGETS: Final = ("IdentityRegistry", "FleetLog", "CommandLog", "ModelRegistry")
 
@@ -146,15 +145,12 @@ class Timelock:
         return Operation(made, target, data, salt, int(self._contract.call("getTimestamp", made)))
 
     def _events(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        contract, client = self._contract.contract, self.registry.client
+        contract = self._contract.contract
         names = {contract.event_topic(name): name for name in ("CallScheduled", "CallSalt")}
-        first, newest = self.registry.network.first_block, client.block_number()
-        while first <= newest:
-            for one in client.logs([self.address], [], first, min(newest, first + SPAN - 1)):
-                name = names.get(one.log.topics[0]) if one.log.topics else None
-                if name is not None:
-                    yield name, contract.decode_event(name, one.log)
-            first += SPAN
+        for one in every_event(self.registry, self.address, []):
+            name = names.get(one.log.topics[0]) if one.log.topics else None
+            if name is not None:
+                yield name, contract.decode_event(name, one.log)
 
 
 def call_words(data: bytes) -> str:
