@@ -21,8 +21,6 @@ from edgeseal.statements.command import Command
 from edgeseal.statements.keyset import Keyset
 
 FORK: Final = "fleet_fork"
-MAX_KEYSET: Final = limits.MAX_STATEMENT - 1_024
-"""Bytes of a keyset statement that a ``policy.changed`` body can hold (``docs/format.md`` 4)."""
 
 
 class ProofMissing(Exception):
@@ -110,8 +108,6 @@ def check_keyset(view: View, data: bytes) -> View:
         EvidenceError: format and signature codes, ``wrong_typ``, ``wrong_log``, ``keyset_root`` when it names another
             root, ``keyset_version`` unless it is the next one, ``keyset_chain`` when it does not follow ours.
     """
-    if len(data) > MAX_KEYSET:
-        raise FormatError("too_large", f"a keyset of {len(data)} bytes, {MAX_KEYSET} fit into a record")
     statement = statements.decode(data)
     keyset = statement.content
     if not isinstance(keyset, Keyset):

@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 
-from edgeseal import cbor, messages, topics
+from edgeseal import cbor, limits, messages, topics
 from edgeseal.commitment import derive_salt, verify
 from edgeseal.errors import Unavailable
 from edgeseal.head import Seen
 from edgeseal.messages import CommandMessage
 from edgeseal.record import decode_body
+from edgeseal.statements.keyset import Member
 from edgeseal_agent.commands import LOGGED_SINGLY, Outcome
 from tests.fleetside import Order
-from tests.world import Sent
+from tests.world import Key, Sent
 
 from .conftest import Bench, MakeBench
 from .loop import Agent, wait
@@ -291,6 +292,21 @@ def test_a_keyset_only_the_root_gives_and_only_the_next(agent: Agent, defect: st
     agent.link.push(topics.down(agent.log, "resend"), b"\x00")
     wait(lambda: agent.link.acks > seen)
     assert agent.beliefs.view.keyset.version == 1 and not bodies(agent, "policy.changed")
+
+
+def test_a_keyset_as_large_as_the_gateway_takes_is_adopted(agent: Agent) -> None:
+    """One that devices refuse would keep them from every later one."""
+    agent.start()
+    wait(lambda: agent.bench.fleet.hellos)
+    world = agent.bench.fleet.world
+    scopes = tuple(f"command/{'x' * 50}{number}" for number in range(3))
+    members = [Member(Key(1_000 + number).public, "operator", scopes) for number in range(114)]
+    statement = world.next_keyset([Member(world.gateway.public, "gateway"), *members])
+    assert limits.MAX_STATEMENT - 1_024 < len(statement) <= limits.MAX_STATEMENT
+    agent.link.push(topics.down(agent.log, "keyset"), messages.KeysetMessage(agent.log, statement).encode())
+    wait(lambda: agent.beliefs.view.keyset.version == 2 or agent.commands.status()["refused"])
+    (changed,) = bodies(agent, "policy.changed")
+    assert changed["keyset"] == statement
 
 
 def test_a_keyset_survives_a_restart_and_the_successor_log_moves_the_device(make_bench: MakeBench) -> None:
