@@ -26,9 +26,7 @@ MAX_SECONDS: Final = 366 * 86_400
 OFFERED, ASKED, ANSWERED, ENROLLED = "offered", "asked", "answered", "enrolled"
 
 
-def new_claim(
-    connection: sqlite3.Connection, token: bytes, groups: tuple[str, ...], now_ms: int, seconds: int
-) -> None:
+def new_claim(connection: sqlite3.Connection, token: bytes, groups: tuple[str, ...], now_ms: int, seconds: int) -> None:
     """Keep a claim for ``token``, 32 fresh random bytes: good once, for ``seconds``, to ask for these groups.
 
     Raises UsageError ``claim_seconds`` or ``too_many_claims``.

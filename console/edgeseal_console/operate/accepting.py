@@ -230,5 +230,3 @@ def authority_digests(issuers: tuple[bytes, ...]) -> frozenset[bytes]:
 def publish_evidence(gateway: GatewayClient, offer: Offer, evidence: bytes) -> None:
     """Hand the transcript to the gateway, which keeps it for every export. The same one again is harmless."""
     gateway.post_bytes(f"/v1/enrolments/{offer.digest.hex()}/evidence", evidence)
-
-

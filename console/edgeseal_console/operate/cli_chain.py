@@ -32,7 +32,9 @@ def add_init(subparsers: Parsers) -> None:
         "--gateway", default=DEFAULT_GATEWAY, metavar="URL", help="URL of the gateway's API (%(default)s)"
     )
     parser.add_argument(
-        "--account-key", type=Path, metavar="FILE",
+        "--account-key",
+        type=Path,
+        metavar="FILE",
         help="file with an EVM private key in hex; a new one is made without it",
     )
 

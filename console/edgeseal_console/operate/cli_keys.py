@@ -26,7 +26,10 @@ def add_keyset(subparsers: Parsers) -> None:
     )
     first.add_argument("--out", required=True, type=Path, metavar="FILE", help="where the signed keyset goes")
     first.add_argument(
-        "--anchor-size", type=int, default=1024, metavar="N",
+        "--anchor-size",
+        type=int,
+        default=1024,
+        metavar="N",
         help="promise: anchored after so many statements (%(default)s)",
     )
     first.add_argument(
@@ -40,7 +43,10 @@ def add_keyset(subparsers: Parsers) -> None:
         "edgeseal keyset change --home ./ops --add operator=second-operator.cbor:enrol,command/ping",
     )  # fmt: skip
     change.add_argument(
-        "--add", action="append", default=[], metavar="ROLE=FILE[:SCOPE,…]",
+        "--add",
+        action="append",
+        default=[],
+        metavar="ROLE=FILE[:SCOPE,…]",
         help="a COSE_Key file and its role; repeat for more",
     )
     change.add_argument(
