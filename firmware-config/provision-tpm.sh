@@ -2,13 +2,15 @@
 # Makes a TPM 2.0 ready to sign for one device: lock-out limits and authorisation, endorsement key (EK), attestation key (AK),
 # a sign-only P-256 key that the AK certifies, linked into a tpm2-pkcs11 token, and an NV counter. No question is asked.
 #
-#   provision-tpm.sh --state DIR [--tcti TCTI] [--token LABEL] [--key LABEL] [--owner USER]
+#   provision-tpm.sh --state DIR [--tcti TCTI] [--token LABEL] [--key LABEL] [--owner USER] [--tls LOG]
 #
 # --state   folder (made, mode 0700) of the token's store, its secrets and the evidence. Back up secrets/ off the device.
 # --tcti    device:/dev/tpmrm0 (default: the kernel's resource manager), or swtpm:host=HOST,port=PORT for a simulator.
 # --token, --key   labels in the token: device, device.
 # --owner   the account that will sign; gets the store and the evidence. Secrets stay root's: systemd hands over the PIN
 #           (systemd/edgeseal-agent.service.d/10-tpm.conf).
+# --tls     the device log id that `edgeseal-agent init` prints: a second key too, for TLS with the broker, certified like the
+#           first, and tls/request.csr, a certificate request of that name for the broker's authority.
 #
 # Safe to repeat, also after a run that was cut off: what is there is left alone, what is missing is made. Never clears a TPM.
 # The PINs stand on tpm2_ptool's command line while it runs, so run this where nobody else is logged in.
@@ -23,18 +25,18 @@ readonly CERTIFICATE_RSA=0x1c00002 CERTIFICATE_ECC=0x1c0000a COUNTER=0x1500010
 
 say() { printf 'provision-tpm: %s\n' "$*" >&2; }
 die() { say "error: $1"; exit "${2:-1}"; }
-usage() { die "usage: provision-tpm.sh --state DIR [--tcti TCTI] [--token LABEL] [--key LABEL] [--owner USER]"; }
+usage() { die "usage: provision-tpm.sh --state DIR [--tcti TCTI] [--token LABEL] [--key LABEL] [--owner USER] [--tls LOG]"; }
 
-state='' tcti=device:/dev/tpmrm0 token=device key=device owner=''
+state='' tcti=device:/dev/tpmrm0 token=device key=device owner='' log=''
 while (($#)); do
     (($# > 1)) || usage
     case $1 in
-        --state) state=$2 ;; --tcti) tcti=$2 ;; --token) token=$2 ;; --key) key=$2 ;; --owner) owner=$2 ;;
+        --state) state=$2 ;; --tcti) tcti=$2 ;; --token) token=$2 ;; --key) key=$2 ;; --owner) owner=$2 ;; --tls) log=$2 ;;
         *) usage ;;
     esac
     shift 2
 done
-[[ -n $state && $token =~ ^[A-Za-z0-9._-]{1,32}$ && $key =~ ^[A-Za-z0-9._-]{1,64}$ ]] || usage
+[[ -n $state && $token =~ ^[A-Za-z0-9._-]{1,32}$ && $key =~ ^[A-Za-z0-9._-]{1,64}$ && $log =~ ^([0-9a-f]{64})?$ ]] || usage
 
 # No grep -q below: it closes the pipe early, and pipefail would count the tool before it as failed.
 
@@ -46,6 +48,8 @@ command -v tpm2_ptool >/dev/null || missing+=(libtpm2-pkcs11-tools)
 command -v openssl >/dev/null || missing+=(openssl)
 module=$(compgen -G '/usr/lib/*/pkcs11/libtpm2_pkcs11.so' || compgen -G '/usr/lib*/pkcs11/libtpm2_pkcs11.so' || true)
 [[ -n $module ]] || missing+=(libtpm2-pkcs11-1)
+[[ -z $log ]] || compgen -G '/usr/lib*/*/ossl-modules/tpm2.so' >/dev/null || compgen -G '/usr/lib*/ossl-modules/tpm2.so' >/dev/null ||
+    missing+=(tpm2-openssl)
 ((${#missing[@]} == 0)) || die "missing: apt-get install --no-install-recommends ${missing[*]}" 4
 module=${module%%$'\n'*}
 if [[ $tcti == device:* ]]; then
@@ -57,7 +61,7 @@ fi
 
 mkdir -p "$state"
 state=$(cd "$state" && pwd)
-store=$state/store secrets=$state/secrets evidence=$state/evidence draft=$state/key.new
+store=$state/store secrets=$state/secrets evidence=$state/evidence draft=$state/key.new tls=$state/tls
 mkdir -p "$store" "$secrets" "$evidence"
 chmod 700 "$state" "$store" "$secrets" "$evidence"
 exec 9>"$state/.provision.lock"
@@ -206,17 +210,100 @@ if [[ -d $draft ]]; then
     mv "$draft"/* "$evidence/"
     rmdir "$draft"
 fi
-openssl dgst -sha256 -verify "$evidence/ak.pem" -signature "$evidence/certify.sig" "$evidence/certify.attest" >/dev/null ||
-    die "the certificate of the signing key does not verify under the attestation key at $AK" 3
 hex() { od -An -v -tx1 | tr -d ' \n'; }
-hex <"$evidence/certify.attest" | grep -c "000b$(tail -c +3 "$evidence/key.pub" | sha256sum | cut -d' ' -f1)" >/dev/null ||
-    die "the attestation key certified another key than $evidence/key.pub" 3
+check_certified() { # that the attestation key certified the key whose files lie in this folder
+    openssl dgst -sha256 -verify "$evidence/ak.pem" -signature "$1/certify.sig" "$1/certify.attest" >/dev/null ||
+        die "the certificate of the key in $1 does not verify under the attestation key at $AK" 3
+    hex <"$1/certify.attest" | grep -c "000b$(tail -c +3 "$1/key.pub" | sha256sum | cut -d' ' -f1)" >/dev/null ||
+        die "the attestation key certified another key than $1/key.pub" 3
+}
+check_certified "$evidence"
+
+# ---- The key for TLS: one of its own, as a client proves who it is with it to whoever it connects to ---------------------------
+
+make_tls_key() { # writes what OpenSSL's provider gives to the TPM: the key, wrapped by it, of no use anywhere else
+    rm -rf "$tls.new"
+    mkdir "$tls.new"
+    tpm2_create -Q -C $SRK -G ecc256 -g sha256 -a 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|sign|noda' \
+        -u "$tls.new/key.pub" -r "$tls.new/key.priv"
+    tpm2_load -Q -C $SRK -u "$tls.new/key.pub" -r "$tls.new/key.priv" -c "$work/tls.ctx"
+    tpm2_certify -Q -c "$work/tls.ctx" -C $AK -g sha256 -o "$tls.new/certify.attest" -s "$tls.new/certify.sig" -f plain
+    cat >"$work/tls.asn1" <<ASN1
+asn1 = SEQUENCE:key
+[key]
+type = OID:2.23.133.10.1.3
+empty-auth = EXPLICIT:0,BOOLEAN:TRUE
+parent = INTEGER:$SRK
+public = FORMAT:HEX,OCTETSTRING:$(hex <"$tls.new/key.pub")
+private = FORMAT:HEX,OCTETSTRING:$(hex <"$tls.new/key.priv")
+ASN1
+    openssl asn1parse -noout -genconf "$work/tls.asn1" -out "$work/tls.der"
+    { echo '-----BEGIN TSS2 PRIVATE KEY-----'; base64 -w 64 "$work/tls.der"; echo '-----END TSS2 PRIVATE KEY-----'; } >"$tls.new/key.pem"
+    sync "$tls.new"/*
+    mv "$tls.new" "$tls"
+    sync "$state"
+    # Durable: the key's files; a repetition keeps them, and makes the request anew where it is missing or for another name.
+}
+
+make_request() { # PKCS#10, put together here: what OpenSSL's provider writes has an algorithm identifier that strict readers refuse
+    tpm2_load -Q -C $SRK -u "$tls/key.pub" -r "$tls/key.priv" -c "$work/tls.ctx"
+    tpm2_readpublic -Q -c "$work/tls.ctx" -f pem -o "$work/tls.pub"
+    cat >"$work/info.asn1" <<ASN1
+[info]
+version = INTEGER:0
+subject = SEQUENCE:subject
+key = SEQUENCE:key
+attributes = IMPLICIT:0,SET:none
+[subject]
+name = SET:name
+[name]
+name = SEQUENCE:common-name
+[common-name]
+type = OID:commonName
+value = UTF8:$log
+[key]
+algorithm = SEQUENCE:curve
+point = FORMAT:HEX,BITSTRING:$(openssl pkey -pubin -in "$work/tls.pub" -outform der | tail -c 65 | hex)
+[curve]
+type = OID:id-ecPublicKey
+name = OID:prime256v1
+[none]
+ASN1
+    { echo 'asn1 = SEQUENCE:info'; cat "$work/info.asn1"; } >"$work/signed.asn1"
+    openssl asn1parse -noout -genconf "$work/signed.asn1" -out "$work/info.der"
+    tpm2_sign -Q -c "$work/tls.ctx" -g sha256 -s ecdsa -f plain -o "$work/info.sig" "$work/info.der"
+    cat - "$work/info.asn1" >"$work/request.asn1" <<ASN1
+asn1 = SEQUENCE:request
+[request]
+info = SEQUENCE:info
+algorithm = SEQUENCE:algorithm
+signature = FORMAT:HEX,BITSTRING:$(hex <"$work/info.sig")
+[algorithm]
+type = OID:ecdsa-with-SHA256
+ASN1
+    openssl asn1parse -noout -genconf "$work/request.asn1" -out "$work/request.der"
+    openssl req -inform der -in "$work/request.der" -verify -out "$tls/request.new" 2>/dev/null
+    mv "$tls/request.new" "$tls/request.csr"
+}
+
+if [[ -n $log ]]; then
+    if [[ ! -d $tls ]]; then
+        say "TLS key, certified by the attestation key"
+        make_tls_key
+    fi
+    check_certified "$tls"
+    if [[ $(openssl req -in "$tls/request.csr" -noout -verify -subject -nameopt RFC2253 2>/dev/null) != "subject=CN=$log" ]]; then
+        say "certificate request $tls/request.csr"
+        make_request
+    fi
+fi
 
 find "$state" -type f -exec chmod 600 {} +
 pin="pin_file: $secrets/$token.pin"
 if [[ -n $owner ]]; then
     chmod 711 "$state"
     chown -R "$owner" "$store" "$evidence"
+    [[ ! -d $tls ]] || chown -R "$owner" "$tls"
     pin="pin_credential: $token-pin   # LoadCredential=$token-pin:$secrets/$token.pin"
 fi
 say "ready; lock-out counter $(($(variable TPM2_PT_LOCKOUT_COUNTER))) of $(($(variable TPM2_PT_MAX_AUTH_FAIL)))"
@@ -232,3 +319,12 @@ tpm:
   tcti: "$tcti"
   counter: "$COUNTER"
 YAML
+if [[ -n $log ]]; then
+    cat <<YAML
+# For the section mqtt, once the broker's authority has made a certificate of $tls/request.csr:
+#   cert_file: ...
+#   tls_key: tpm
+#   key_file: $tls/key.pem
+#   tls_tcti: "$tcti"
+YAML
+fi

@@ -21,6 +21,7 @@ from edgeseal_agent.configkey import TpmConfig
 from edgeseal_agent.disk import MB, DiskGuard
 from edgeseal_agent.freshness import Freshness, freshness
 from edgeseal_agent.initialise import read_pack
+from edgeseal_agent.mqttlink import tpm_key
 from edgeseal_agent.store import Store
 
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -44,6 +45,7 @@ REMEDIES: Final = {
     "model": "see model: in the configuration; edgeseal model inspect PACKAGE --check says more",
     "source": "see source: in the configuration; the agent's user must read it and move what is in it",
     "broker TLS": "see mqtt: in the configuration; the agent's user must read the three files",
+    "tls key": "see mqtt: in the configuration; /usr/share/edgeseal/firmware-config/README.md, A TLS key in the TPM",
 }
 """What to do where an error brings no remedy of its own."""
 
@@ -206,8 +208,12 @@ def _mqtt(config: Config) -> Iterator[Finding]:
         return
     from edgeseal.adapters.mqtt import Endpoint
 
-    endpoint = Endpoint(mqtt.host, mqtt.port, "check", mqtt.ca_file, mqtt.cert_file, mqtt.key_file)
-    yield _try("broker TLS", lambda: "no TLS: loopback only" if endpoint.tls() is None else "certificates load")
+    if (key := tpm_key(mqtt)) is None:
+        endpoint = Endpoint(mqtt.host, mqtt.port, "check", mqtt.ca_file, mqtt.cert_file, mqtt.key_file)
+        yield _try("broker TLS", lambda: "no TLS: loopback only" if endpoint.tls() is None else "certificates load")
+        yield Finding("tls key", "ok", mqtt.shown_key())
+    else:
+        yield _try("tls key", lambda: f"{mqtt.shown_key()}, loaded by {key.load()} with its certificate")
     try:
         socket.create_connection((mqtt.host, mqtt.port), CONNECT_TIMEOUT_S).close()
         yield Finding("broker", "ok", f"{mqtt.host}:{mqtt.port} answers")

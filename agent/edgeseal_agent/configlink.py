@@ -12,7 +12,11 @@ from edgeseal_agent import configfields as fields
 
 @dataclass(frozen=True, slots=True)
 class MqttConfig:
-    """The broker: address, TLS files (``ca_file`` null: no TLS), and optional user name with password."""
+    """The broker: address, TLS files (``ca_file`` null: no TLS), and optional user name with password.
+
+    ``tls_key`` says what ``key_file`` is: a private key (``file``), or a key that only the TPM ``tls_tcti`` names can
+    load (``tpm``), through OpenSSL's provider tpm2-openssl.
+    """
 
     host: str
     port: int
@@ -22,6 +26,16 @@ class MqttConfig:
     username: str | None
     password: fields.Secret | None
     keepalive_s: int
+    tls_key: str = "file"
+    tls_tcti: str = "device:/dev/tpmrm0"
+
+    def shown_key(self) -> str:
+        """Return which TLS key this is, in the words that ``check`` and ``status`` show."""
+        if self.ca_file is None:
+            return "none: no TLS"
+        if self.key_file is None:
+            return "none: the broker knows this device by its password, or not at all"
+        return f"{'TPM (tpm2-openssl)' if self.tls_key == 'tpm' else 'file'} {self.key_file}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +60,14 @@ def read_mqtt(section: strictyaml.Section, base: Path) -> MqttConfig:
         username=section.text("username", fields.TEXT) if "username" in section else None,
         password=fields.secret(section, "password", base) if fields.has_secret(section, "password") else None,
         keepalive_s=section.integer("keepalive_s", 5, 3_600, 30),
+        tls_key=section.text("tls_key", "file|tpm", "file"),
+        tls_tcti=section.text("tls_tcti", fields.TEXT, "device:/dev/tpmrm0"),
     )
     section.done()
     if (mqtt.cert_file is None) != (mqtt.key_file is None):
         raise FormatError("yaml_missing_key", "mqtt.cert_file and mqtt.key_file belong together")
+    if mqtt.tls_key == "tpm" and (mqtt.ca_file is None or mqtt.key_file is None):
+        raise FormatError("yaml_missing_key", "mqtt.tls_key tpm needs ca_file, cert_file and key_file")
     return mqtt
 
 

@@ -49,6 +49,7 @@ def status(config: Config) -> dict[str, Any]:
             "quota": config.storage.quota_mb * 1_048_576,
             "free": free.f_bavail * free.f_frsize,
         },
+        "tls_key": None if config.mqtt is None else config.mqtt.shown_key(),
         "unrecorded": Ledger(config.state_dir).tally.count,
         "daemon": _last_words(config),
     }
@@ -132,6 +133,7 @@ def as_text(report: dict[str, Any]) -> str:
         f"log         {report['log']}",
         f"key         {report['kid']}",
         f"agent       {'running, ' + _link(uplink) if daemon['running'] else 'not running'}",
+        f"tls key     {report['tls_key'] or 'none: no broker is configured'}",
         f"records     {report['records']}, {_share(report['unsealed'], 'under a signed head')}",
         f"head        {_head_text(report['head'])}",
         f"receipts    {_share(report['unsent'], 'received by the gateway', report['records'])}",

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import queue
 import random
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
@@ -23,6 +24,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from edgeseal.adapters import tlspipe
 from edgeseal.errors import EdgesealError, Unavailable, UsageError
 
 CONNECT_TIMEOUT_S: Final = 10.0
@@ -34,9 +36,25 @@ Ack = Callable[[], None]
 ended: the broker then delivers the message again."""
 
 
+class Dialer(Protocol):
+    """Who connects to the broker in the link's place, TLS included."""
+
+    def dial(self) -> socket.socket:
+        """Return a new connection that carries MQTT in clear. For one thread at a time. Raises OSError."""
+
+    def why(self) -> str:
+        """Return why the last connection ended, in words for people; empty where that is not known."""
+
+    def close(self) -> None:
+        """Let what was sent last go out, then give everything up. Idempotent; raises nothing."""
+
+
 @dataclass(frozen=True)
 class Endpoint:
-    """A broker and how to reach it. Without ``ca_file`` the connection is in clear: for loopback only."""
+    """A broker and how to reach it. Without ``ca_file`` the connection is in clear: for loopback only.
+
+    With ``dialer`` the three files are its own business, and the link's connections come from it.
+    """
 
     host: str
     port: int
@@ -50,20 +68,17 @@ class Endpoint:
     session_expiry_s: int = 7 * 86_400
     retry_min_s: float = 1.0
     retry_max_s: float = 60.0
+    dialer: Dialer | None = None
 
     def tls(self) -> ssl.SSLContext | None:
         """Return the TLS settings, or None. Raises UsageError ``mqtt_tls_files`` when a file is missing or no good."""
         if self.ca_file is None:
             return None
         try:
-            context = ssl.create_default_context(cafile=str(self.ca_file))
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            if self.cert_file is not None:
-                context.load_cert_chain(self.cert_file, self.key_file)
+            return tlspipe.context(self.ca_file, self.cert_file, self.key_file)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             files = [str(path) for path in (self.ca_file, self.cert_file, self.key_file) if path is not None]
             raise UsageError("mqtt_tls_files", f"cannot use {', '.join(files)}: {error}", "check the paths") from error
-        return context
 
 
 class MqttLink:
@@ -109,10 +124,11 @@ class MqttLink:
 
     def _make_client(self) -> Client:
         endpoint = self._endpoint
-        client = Client(
+        client = _DialledClient(
             CallbackAPIVersion.VERSION2, endpoint.client_id, protocol=MQTTProtocolVersion.MQTTv5, manual_ack=True
         )
-        context = endpoint.tls()
+        client.dialer = endpoint.dialer
+        context = endpoint.tls() if endpoint.dialer is None else None
         if context is not None:
             client.tls_set_context(context)
         if endpoint.username is not None:
@@ -203,6 +219,8 @@ class MqttLink:
             self._state.wait_for(lambda: not self._ready or self._in_flight == 0, timeout_s)
         self._client.disconnect()
         self._client.loop_stop()
+        if self._endpoint.dialer is not None:
+            self._endpoint.dialer.close()
         with self._state:
             self._open = self._ready = False
             self._trouble = "stopped"
@@ -227,7 +245,9 @@ class MqttLink:
             self._now_ready()
 
     def _connect_failed(self, client: Client, _: object) -> None:
-        self._trouble = f"cannot reach {self._endpoint.host}:{self._endpoint.port}, or its TLS does not fit ours"
+        self._trouble = (
+            f"cannot reach {self._endpoint.host}:{self._endpoint.port}, or its TLS does not fit ours{self._why()}"
+        )
 
     def _disconnected(
         self, client: Client, _: object, flags: DisconnectFlags, reason: ReasonCode, properties: Properties | None
@@ -236,8 +256,12 @@ class MqttLink:
             # From here on no acknowledgement for the old connection can reach the new one.
             hint = "" if self._open else ", before the broker accepted it: does it trust our certificate?"
             self._open = self._ready = False
-            self._trouble = f"the connection ended ({reason}){hint}"
+            self._trouble = f"the connection ended ({reason}){self._why() or hint}"
             self._state.notify_all()
+
+    def _why(self) -> str:
+        said = "" if self._endpoint.dialer is None else self._endpoint.dialer.why()
+        return said and f": {said}"
 
     def _subscribed(
         self, client: Client, _: object, mid: int, reasons: list[ReasonCode], properties: Properties | None
@@ -316,6 +340,15 @@ class MqttLink:
                 if self._on_failed is not None:
                     self._on_failed(error)
                 return
+
+
+class _DialledClient(Client):
+    """paho's client, whose connections come from ``dialer`` where there is one."""
+
+    dialer: Dialer | None = None
+
+    def _create_socket_connection(self) -> socket.socket:
+        return super()._create_socket_connection() if self.dialer is None else self.dialer.dial()
 
 
 class _OneAck:

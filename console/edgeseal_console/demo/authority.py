@@ -57,16 +57,26 @@ class Authority:
         """Issue a client certificate; ``name`` (at most 64 characters) becomes the client's user name at the broker."""
         return self._issue(name, ExtendedKeyUsageOID.CLIENT_AUTH, None)
 
+    def sign_request(self, request: Path) -> Path:
+        """Issue a client certificate of a certificate request (PEM), under the name it asks for; return its file.
+
+        Raises ValueError for a request that is none, or not signed by the P-256 key it names.
+        """
+        asked = x509.load_pem_x509_csr(request.read_bytes())
+        key = asked.public_key()
+        if not isinstance(key, ec.EllipticCurvePublicKey) or not asked.is_signature_valid:
+            raise ValueError(f"{request}: not signed by the P-256 key it names")
+        name = str(asked.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+        certificate = self._certify(name, key, ExtendedKeyUsageOID.CLIENT_AUTH, None)
+        path = self._directory / f"{name}.pem"
+        path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        return path
+
     def _issue(
         self, name: str, usage: x509.ObjectIdentifier, alternative: x509.SubjectAlternativeName | None
     ) -> CertificateFiles:
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key.public_key())
-        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-        if alternative is not None:
-            builder = builder.add_extension(alternative, critical=False)
-        certificate = builder.sign(self._key, SHA256())
+        certificate = self._certify(name, key.public_key(), usage, alternative)
         files = CertificateFiles(self.certificate, self._directory / f"{name}.pem", self._directory / f"{name}.key")
         files.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         secret = key.private_bytes(
@@ -76,6 +86,17 @@ class Authority:
         with os.fdopen(descriptor, "wb") as output:
             output.write(secret)
         return files
+
+    def _certify(
+        self, name: str, key: ec.EllipticCurvePublicKey, usage: x509.ObjectIdentifier,
+        alternative: x509.SubjectAlternativeName | None,
+    ) -> x509.Certificate:  # fmt: skip
+        builder = self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key)
+        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        if alternative is not None:
+            builder = builder.add_extension(alternative, critical=False)
+        return builder.sign(self._key, SHA256())
 
     def _builder(self, subject: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
         now = datetime.now(UTC)

@@ -29,8 +29,9 @@ def test_a_healthy_device(rig: AgentRig, gateway: Gateway) -> None:
     wait(lambda: rig.status()["acknowledged"] >= 7)
     rig.stop()
     found = findings(rig)
-    named = ["store", "epoch secret", "disk", "device key", "model", "source", "broker TLS", "broker", "gateway"]
-    assert list(found) == [*named, "metadata", "clock"]
+    named = ["store", "epoch secret", "disk", "device key", "model", "source", "broker TLS", "tls key", "broker"]
+    assert list(found) == [*named, "gateway", "metadata", "clock"]
+    assert found["tls key"]["detail"].startswith("file /")
     assert {finding["state"] for what, finding in found.items() if what != "clock"} == {"ok"}, found
     assert "golden vectors pass" in found["model"]["detail"]
     people = rig.run("check")

@@ -111,6 +111,17 @@ def test_what_is_wrong_is_named(tmp_path: Path, change: str, said: str) -> None:
     assert caught.value.code == "config_invalid" and said in caught.value.message
 
 
+def test_which_tls_key(tmp_path: Path) -> None:
+    files = "ca_file: ca, cert_file: cert, key_file: key"
+    found = load(tmp_path, LEAST + f"mqtt: {{host: h, {files}}}\n").mqtt
+    assert found is not None and (found.tls_key, found.tls_tcti) == ("file", "device:/dev/tpmrm0")
+    found = load(tmp_path, LEAST + f'mqtt: {{host: h, {files}, tls_key: tpm, tls_tcti: "swtpm:port=1"}}\n').mqtt
+    assert found is not None and (found.tls_key, found.tls_tcti) == ("tpm", "swtpm:port=1")
+    for wrong in ("tls_key: tpm", f"{files}, tls_key: pkcs11", "cert_file: cert, key_file: key, tls_key: tpm"):
+        with pytest.raises(UsageError, match="config_invalid"):
+            load(tmp_path, LEAST + f"mqtt: {{host: h, {wrong}}}\n")
+
+
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         config.load(tmp_path / "none.yaml")
