@@ -41,11 +41,11 @@ def run(config: Config, options: Options) -> int:
     logging.basicConfig(format="edgeseal-agent: %(message)s", level=logging.INFO)
     sys.setswitchinterval(SWITCH_S)
     allocator.share_one_heap()
+    stopping = _leave_on_signal()
     store = identity.open_store(config)
     with identity.exclusive(config.state_dir):
         if closing.ending(store) is not None:
-            return _send_rest(config, store)
-        stopping = _leave_on_signal()
+            return _send_rest(config, store, stopping)
         ledger = Ledger(config.state_dir)
         unrecorded: Unrecorded | None = None
         while not stopping.is_set():
@@ -85,9 +85,9 @@ def _run_recorded(
         raise store_error(error) from error
 
 
-def _send_rest(config: Config, store: Store) -> int:
+def _send_rest(config: Config, store: Store, stopping: threading.Event) -> int:
     """Bring a log that ended to the gateway, as far as it lets us before somebody asks to leave; return 0."""
-    stopping, notifier = _leave_on_signal(), Notifier()
+    notifier = Notifier()
     notifier.send("READY=1", "STATUS=this log was closed")
     logger.info("this log was closed: nothing is recorded, what has no receipt is sent")
     whole = closing.send_rest(config, store, math.inf, stopping, tick=lambda: notifier.send("WATCHDOG=1"))

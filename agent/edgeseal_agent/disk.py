@@ -43,9 +43,11 @@ class DiskGuard:
         self._config = config
         self._on_drop = on_drop
         self._next_ns = 0
-        self._thins = config.when_full == "thin"
+        self.thins = config.when_full == "thin"
         self._reserved = 0
         self._to_keep: float = 0
+        self.makes_room = self.thins
+        """Whether bodies may still go: then the quota stops nothing, though inputs wait. Kept by whoever thins."""
         self.keeps_inputs = config.retain_inputs
 
     def free_bytes(self) -> int:
@@ -58,27 +60,27 @@ class DiskGuard:
 
         Raises:
             Unavailable: ``disk_full`` below ``min_free_mb``; ``quota_reached`` at ``quota_mb`` with ``when_full:
-                stop``.
+                stop``, and with ``thin`` when no room can be made any more.
         """
         now = time.monotonic_ns()
         if now >= self._next_ns:
             self._next_ns = now + INTERVAL_NS
             self._require_free()
-        elif not self._thins:
+        elif not self.thins:
             return
         quota = self._config.quota_mb * MB
         used = self._used(quota * THIN_SHARE)
         self._to_keep = quota * THIN_SHARE - used - self._reserved
-        if self._thins and used >= quota * THIN_SHARE:
+        if self.thins and used >= quota * THIN_SHARE:
             self._drop_inputs()
-        if used >= quota:
+        if used >= quota and not self.makes_room:
             self._full(used)
 
     def keep(self, size: int) -> bool:
         """Say whether openings of ``size`` bytes may be kept: with ``when_full: thin`` only what fits below nine tenths
         of the quota, beside the records of inputs that were let in.
         """
-        if self._thins:
+        if self.thins:
             self._to_keep -= size
             if self._to_keep < 0:
                 self._drop_inputs()
@@ -89,7 +91,7 @@ class DiskGuard:
 
         Without ``when_full: thin`` none ever wait: what happens at the quota is decided there.
         """
-        if not self._thins:
+        if not self.thins:
             return MAX_GRANT
         line = self._config.quota_mb * MB * PRESSED_SHARE
         left = max(0, int(line - self._used(line / 2)) - pending)
@@ -101,13 +103,13 @@ class DiskGuard:
         """Raise as ``check`` does and change nothing: for a start, when nothing can be recorded yet."""
         self._require_free()
         used = self._used(self._config.quota_mb * MB)
-        if used >= self._config.quota_mb * MB and self._config.when_full != "drop_inputs":
+        if used >= self._config.quota_mb * MB and self._config.when_full == "stop":
             raise self._quota_reached(used)
 
     def wants_thinning(self) -> bool:
         """Say whether bodies should go to make room: ``when_full: thin`` and nine tenths of the quota used."""
         near = self._config.quota_mb * MB * THIN_SHARE
-        return self._thins and self._used(near) >= near
+        return self.thins and self._used(near) >= near
 
     def _used(self, limit: float) -> int:
         """Return the bytes used.
@@ -116,7 +118,7 @@ class DiskGuard:
         what the pages hold; asking for that costs a query, and is done only where it matters.
         """
         used = self._store.bytes_on_disk()
-        return self._store.bytes_in_use() if self._thins and used >= limit else used
+        return self._store.bytes_in_use() if self.thins and used >= limit else used
 
     def _require_free(self) -> None:
         free = self.free_bytes()

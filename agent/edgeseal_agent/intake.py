@@ -160,8 +160,11 @@ class Intake:
         return self._journal.submit("fault", fields, self._source.note(item, ok=False))
 
     def status(self) -> dict[str, Any]:
-        """Return counters for ``status``: inputs put away, how many of them failed, in flight."""
-        return {"settled": self.settled, "failed": self.failed, "in_flight": len(self._pending)}
+        """Return counters for ``status``: inputs put away, how many of them failed, in flight; and whether further ones
+        wait for room.
+        """
+        counts = {"settled": self.settled, "failed": self.failed, "in_flight": len(self._pending)}
+        return {**counts, "waits": self.waits}
 
 
 def _ended_by(error: Exception) -> Exception:

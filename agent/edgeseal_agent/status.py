@@ -144,13 +144,15 @@ def as_text(report: dict[str, Any]) -> str:
         f"inputs      {report['inputs_kept']} kept for export",
         f"disk        {disk['store'] // 1024} KiB of {disk['quota'] // 1_048_576} MiB, "
         f"{disk['free'] // 1_048_576} MiB free",
-        *_worth_a_look(report, uplink),
+        *_worth_a_look(report, uplink, (daemon["running"] and daemon.get("intake")) or {}),
     ]
     return "\n".join(lines)
 
 
-def _worth_a_look(report: dict[str, Any], uplink: dict[str, Any]) -> Iterator[str]:
+def _worth_a_look(report: dict[str, Any], uplink: dict[str, Any], intake: dict[str, Any]) -> Iterator[str]:
     """Yield the lines that are there only when there is something to say."""
+    if intake.get("waits"):
+        yield "inputs      wait where they are: storage.quota_mb is near, and bodies have to go first"
     if report["unrecorded"]:
         yield f"unrecorded  {report['unrecorded']} inferences that a gap record has still to tell"
     if report["bodies_gone"]:

@@ -164,6 +164,8 @@ class Thinning:
             count += 1
         if ranges:
             self._from[kinds, before_ms is None] = ranges[0][0]
+        elif before_ms is None:
+            self._from[kinds, True] = below  # all that has a body below is held for good
         return ranges
 
 

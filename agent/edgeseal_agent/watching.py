@@ -44,13 +44,17 @@ def _keep_house(parts: Parts) -> None:
         parts.lock_watch.look(time.monotonic())
         incidents.take_up(parts.config.state_dir, parts.store, parts.journal)
         parts.incident_rule.step()
-        while (done := parts.thinning.step()) == "stripped":
-            continue
-        intake = parts.intake
-        if intake is not None and (intake.waits or intake.unbounded.is_set()):
-            # Where nothing is left to take, inputs go on until the guard stops the agent and says why.
-            hopeless = done is None and not parts.thinning.expects()
-            (intake.unbounded.set if hopeless else intake.unbounded.clear)()
+        _make_room(parts)
+
+
+def _make_room(parts: Parts) -> None:
+    """Let bodies go. Where none is left to take, inputs go on until the guard stops the agent and says why."""
+    while (done := parts.thinning.step()) == "stripped":
+        continue
+    hopeless = done is None and parts.guard.wants_thinning() and not parts.thinning.expects()
+    parts.guard.makes_room = parts.guard.thins and not hopeless
+    if parts.intake is not None:
+        (parts.intake.unbounded.set if hopeless else parts.intake.unbounded.clear)()
 
 
 def _is_idle(parts: Parts) -> bool:

@@ -376,3 +376,24 @@ def test_inputs_wait_at_a_small_quota_until_thinning_made_room(tmp_path: Path) -
         kinds = dict(reader.execute("SELECT kind, count(*) FROM records GROUP BY kind").fetchall())
     assert kinds["inference"] == SMALL_QUOTA_INPUTS == rig.done() and kinds["thinned"] > 1
     assert store.bytes_in_use() < 1_048_576
+
+
+def test_a_quota_that_was_lowered_is_thinned_to(tmp_path: Path) -> None:
+    """The store is beyond it when the agent starts: it makes room first, and only then takes inputs."""
+    rig = AgentRig(
+        tmp_path / "device",
+        make_pack(FleetSide().world),
+        extra=[f"model: {{package: {MODEL / 'package'}}}", "storage: {quota_mb: 100, when_full: thin}"],
+    )
+    rig.init()
+    rig.drop(1_200)
+    rig.start("--once")
+    rig.wait_end()
+    store = Store(rig.folder / "state" / "journal.db")
+    assert store.bytes_in_use() > 1_048_576, "with its inputs"
+    rig.config.write_text(rig.config.read_text().replace("quota_mb: 100", "quota_mb: 1"))
+    rig.drop(100, "later")
+    rig.start("--once")
+    rig.wait_end()
+    assert rig.done() == 1_300 and store.bytes_in_use() < 1_048_576
+    assert recovery.check(store) > 1_300

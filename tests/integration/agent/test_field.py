@@ -68,7 +68,9 @@ def test_a_recorder_that_fails_lets_the_model_go_on_and_says_how_much_it_missed(
     recorded = len(bodies(rig, "inference"))
     assert 0 < recorded < count
     rig.config.write_text(text)
+    known = len(rig.acks)
     rig.start()
+    wait(lambda: len(rig.acks) > known)  # it is up, though the run before may have told of the gap already
     wait(lambda: recorded + sum(gap["count"] for gap in bodies(rig, "gap")) >= count)
     rig.stop()
     gaps = bodies(rig, "gap")

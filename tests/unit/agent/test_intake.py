@@ -67,7 +67,9 @@ def test_each_input_ends_in_a_record_or_in_a_fault(bench: Bench, tmp_path: Path)
     wait(lambda: intake.idle.is_set() and intake.settled == 4)
     intake.stop()
     assert (names(tmp_path / "done"), names(tmp_path / "failed")) == (["a", "d"], ["b", "c"])
-    assert intake.failure is None and intake.status() == {"settled": 4, "failed": 2, "in_flight": 0}
+    assert intake.failure is None and intake.status() == {
+        "settled": 4, "failed": 2, "in_flight": 0, "waits": False,
+    }  # fmt: skip
     faults = [
         decode_body("fault", body)["detail"] for (body,) in bench.rows("SELECT body FROM records WHERE kind='fault'")
     ]

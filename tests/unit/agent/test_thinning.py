@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +16,8 @@ from edgeseal.record import NEVER_DROPPED, decode_body
 from edgeseal_agent import config, incidents, outbox, recovery
 from edgeseal_agent.clock import DeviceClock
 from edgeseal_agent.configlink import UplinkConfig
-from edgeseal_agent.disk import MB, DiskGuard
+from edgeseal_agent.disk import INPUT_COST, MB, PRESSED_SHARE, THIN_SHARE, DiskGuard
+from edgeseal_agent.inference import keep_opening
 from edgeseal_agent.sending import SendState
 from edgeseal_agent.thinning import CLASSES, ERASABLE, MAX_PLAN, Thinning, stripped
 
@@ -334,14 +336,69 @@ def test_the_guard_asks_for_room_before_it_stops(bench: Bench, monkeypatch: pyte
         guard, told = at(used)
         guard.check()
         assert (guard.wants_thinning(), guard.keeps_inputs, bool(told)) == (near, not near, near)
-    for used, when_full in ((100, "thin"), (0, "stop")):  # without thinning the size of the files counts
-        with pytest.raises(Unavailable, match="quota_reached"):
-            at(used, when_full)[0].check()
-        with pytest.raises(Unavailable, match="quota_reached"):
-            at(used, when_full)[0].require_room()
+    with pytest.raises(Unavailable, match="quota_reached"):
+        at(0, "stop")[0].check()  # without thinning the size of the files counts
+    with pytest.raises(Unavailable, match="quota_reached"):
+        at(0, "stop")[0].require_room()
+    guard, _ = at(101)
+    guard.require_room()
+    guard.check()  # bodies may still go: what is no input is recorded
+    guard.makes_room = False
+    with pytest.raises(Unavailable, match="quota_reached"):
+        guard.check()
     guard, told = at(91)
     guard.require_room()  # a start near the quota: nothing can be recorded yet, so nothing is decided
     assert guard.keeps_inputs and not told
+
+
+def test_the_guard_grants_no_more_than_fits(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    used, quota = [0.0], 2
+    monkeypatch.setattr(bench.store, "bytes_on_disk", lambda: int(used[0] * MB))
+    monkeypatch.setattr(bench.store, "bytes_in_use", lambda: int(used[0] * MB))
+    guard = DiskGuard(bench.store, storage(quota_mb=quota, when_full="thin"))
+    line = quota * MB * PRESSED_SHARE
+    for share in (0.0, 0.5, 0.8, 0.9, 0.94, 0.95, 1.5):
+        used[0] = share * quota
+        granted = guard.room(10 * INPUT_COST)
+        assert 0 <= granted <= max(0, line - used[0] * MB - 10 * INPUT_COST), "what is on its way is counted"
+        assert share > 0.9 or granted >= INPUT_COST
+    used[0] = 0.5 * quota
+    granted = guard.room(0)
+    guard.check()
+    left = int(quota * MB * THIN_SHARE - used[0] * MB) - granted
+    assert [guard.keep(left // 2), guard.keep(left // 2), guard.keep(left)] == [True, True, False]
+    assert not guard.keeps_inputs, "openings end where the records let in still fit"
+    assert DiskGuard(bench.store, storage(quota_mb=quota, when_full="stop")).room(1 << 40) >= INPUT_COST
+
+
+def keep_inputs(bench: Bench, count: int) -> None:
+    for number in range(count):
+
+        def also(connection: sqlite3.Connection, seq: int, content: bytes = b"%d" % number * 500) -> None:
+            keep_opening(connection, seq, "input", content, as_file=True)
+
+        bench.journal.append("inference", INFERENCE, also)
+    bench.sealer.wait_for(bench.journal.size, 60)
+
+
+def test_what_opens_bodies_that_went_goes_last(bench: Bench, tmp_path: Path) -> None:
+    """Inputs that were kept while there was room must not be what stops the agent at its quota."""
+    keep_inputs(bench, 6)
+    incidents.ask(tmp_path, incidents.Request(bytes(16), "open", 2, "why"))
+    incidents.take_up(tmp_path, bench.store, bench.journal)
+    bench.sealer.wait_for(bench.journal.size, 60)
+    thinned = thinning(bench)
+    assert thinned.expects()
+    assert thinned.step() == "planned"
+    bench.sealer.wait_for(bench.journal.size, 60)
+    assert thinned.step() == "stripped" and len(without_body(bench)) == 4
+    assert bench.rows("SELECT count(*) FROM inputs") == [(6,)] and not thinned.expects(), "the others are held"
+    assert thinned.step() == "stripped"
+    assert bench.rows("SELECT count(*) FROM inputs") == [(2,)] == bench.rows("SELECT count(*) FROM openings")
+    assert thinned.step() is None
+    bench.journal.append("inference", INFERENCE)
+    assert not thinned.expects(), "an open incident holds all that comes"
+    assert thinning(bench, full=False).step() is None
 
 
 @pytest.mark.parametrize("between", [False, True], ids=["alone", "between others"])
