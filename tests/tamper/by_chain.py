@@ -61,6 +61,14 @@ def told(
     return world, device
 
 
+def one_more(world: World, device: Device) -> None:
+    """Let a device record one thing more, and anchor its head."""
+    device.infer(1)
+    device.seal()
+    world.deliver(device)
+    world.anchor()
+
+
 def trust_of(world: World) -> Trust:
     """Return a trust file's content that names all four contracts and every block."""
     trust = world.trust()
@@ -115,10 +123,7 @@ def hidden_revocation_proved() -> Evidence:
     assert made is not None
     made.key(device.key.kid, 0, (0, size), status=REVOKED)
     world.anchor()
-    device.infer(1)
-    device.seal()
-    world.deliver(device)
-    world.anchor()
+    one_more(world, device)
     return proved(world)
 
 
@@ -129,10 +134,7 @@ def hidden_suspension() -> Evidence:
     assert made is not None
     made.key(device.key.kid, 0, (0, size), status=SUSPENDED)
     world.anchor()
-    device.infer(1)
-    device.seal()
-    world.deliver(device)
-    world.anchor()
+    one_more(world, device)
     made.key(device.key.kid, 0, (0, size), (world.size, OPEN), status=ACTIVE)
     world.anchor()
     return proved(world)

@@ -46,13 +46,20 @@ def pass_time(tpm: SoftTpm, device: Device, powered_s: int, wall_s: int) -> None
     device.t += 1_000 * wall_s
 
 
+def later(
+    tpm: SoftTpm, world: World, device: Device, transcripts: list[bytes], powered_s: int = 20, wall_s: int = 20
+) -> Evidence:
+    """Let time go by, have the TPM attest again, and collect."""
+    pass_time(tpm, device, powered_s, wall_s)
+    attest(device, tpm)
+    return given(world, transcripts)
+
+
 @row("none: a TPM attests in order", DEVICE, ATTESTS, "append_only", "ok", "PROVED")
 def honest_tpm() -> Evidence:
     tpm = SoftTpm("one")
     world, device, transcripts = site(tpm)
-    pass_time(tpm, device, 20, 20)
-    attest(device, tpm)
-    return given(world, transcripts)
+    return later(tpm, world, device, transcripts)
 
 
 @row("put an older image of the disk back", THIEF, ATTESTS, "completeness", "not_answered", "attests_missing")
@@ -60,9 +67,7 @@ def older_image() -> Evidence:
     tpm = SoftTpm("one")
     world, device, transcripts = site(tpm)
     tpm.counter, tpm.resets = tpm.counter + 3, tpm.resets + 1  # what was attested after the image was taken
-    pass_time(tpm, device, 20, 20)
-    attest(device, tpm)
-    return given(world, transcripts)
+    return later(tpm, world, device, transcripts)
 
 
 @row("start the machine without a record", THIEF, ATTESTS, "cadence", "not_answered", "boots_missing")
@@ -70,18 +75,14 @@ def unrecorded_start() -> Evidence:
     tpm = SoftTpm("one")
     world, device, transcripts = site(tpm)
     tpm.resets += 2
-    pass_time(tpm, device, 20, 20)
-    attest(device, tpm)
-    return given(world, transcripts)
+    return later(tpm, world, device, transcripts)
 
 
 @row("set the wall clock back", DEVICE, ATTESTS, "cadence", "not_answered", "clock_contradicts_tpm")
 def wall_clock_back() -> Evidence:
     tpm = SoftTpm("one")
     world, device, transcripts = site(tpm)
-    pass_time(tpm, device, 86_400, 10)
-    attest(device, tpm)
-    return given(world, transcripts)
+    return later(tpm, world, device, transcripts, powered_s=86_400, wall_s=10)
 
 
 @row("record an old attestation again", DEVICE, ATTESTS, "append_only", "failed", "tpm_clock_fell", 4)
