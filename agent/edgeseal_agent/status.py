@@ -13,10 +13,12 @@ from typing import Any, Final
 from edgeseal import cbor
 from edgeseal.head import SignedDeviceHead
 from edgeseal.model import parse_package
+from edgeseal.record import decode_body
 from edgeseal_agent import outbox, statusfile
 from edgeseal_agent.config import Config
 from edgeseal_agent.degraded import Ledger
 from edgeseal_agent.identity import Identity, is_running, open_store
+from edgeseal_agent.journal import CLOSED
 from edgeseal_agent.packages import Packages
 
 _FINALITY: Final = {outbox.PENDING: "pending", outbox.CONFIRMED: "confirmed", outbox.FINAL: "final"}
@@ -98,7 +100,17 @@ def _from_store(connection: sqlite3.Connection) -> dict[str, Any]:
         "bodies_gone": gone,
         "incidents": [{"id": identity.hex(), "from": start, "to": stop} for identity, start, stop in held],
         "commands": {"unfinished": open_commands, "refused": dict(refused)},
+        "closed": _end(connection),
     }
+
+
+def _end(connection: sqlite3.Connection) -> dict[str, Any] | None:
+    """Return why the log has ended and the log (hex) that goes on, None while it goes on itself."""
+    last = connection.execute("SELECT kind, body FROM records ORDER BY seq DESC LIMIT 1").fetchone()
+    if last is None or last[0] != CLOSED:
+        return None
+    body = decode_body(CLOSED, last[1])
+    return {"reason": body["reason"], "next": None if body["next"] is None else body["next"].hex()}
 
 
 def _head(signed: bytes) -> dict[str, Any]:
@@ -151,6 +163,8 @@ def as_text(report: dict[str, Any]) -> str:
 
 def _worth_a_look(report: dict[str, Any], uplink: dict[str, Any], intake: dict[str, Any]) -> Iterator[str]:
     """Yield the lines that are there only when there is something to say."""
+    if (end := report["closed"]) is not None:
+        yield f"closed      {'for good' if end['next'] is None else 'log ' + end['next'] + ' goes on'}: {end['reason']}"
     if intake.get("waits"):
         yield "inputs      wait where they are: storage.quota_mb is near, and bodies have to go first"
     if report["unrecorded"]:

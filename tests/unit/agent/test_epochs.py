@@ -20,7 +20,18 @@ from edgeseal.messages import Refusal
 from edgeseal.pack import Pack
 from edgeseal.record import decode_body
 from edgeseal.statements.enrolment import device_log_id
-from edgeseal_agent import closing, decommission, identity, incidents, initialise, lost, predecessor, recovery, rotation
+from edgeseal_agent import (
+    closing,
+    decommission,
+    identity,
+    incidents,
+    initialise,
+    lost,
+    predecessor,
+    recovery,
+    rotation,
+    status,
+)
 from edgeseal_agent.config import Config, load
 from edgeseal_agent.configkey import KeyConfig
 from edgeseal_agent.initialise import initialise as make
@@ -258,6 +269,8 @@ def test_decommissioning_destroys_the_key_last(rig: Rig) -> None:
     rig.side.silent = False
     report = decommission.decommission(old, "another word", 60, rig.link)
     assert rig.destroyed == ["device-1"] and report["reason"] == "sold" and report["size"] == len(kinds(old))
+    told = status.status(old)
+    assert told["closed"] == {"reason": "sold", "next": None} and "closed      for good: sold" in status.as_text(told)
     shown = SignedDeviceHead.decode(bytes.fromhex(report["head"])).verify(rig.keys["device-1"].public)
     assert (shown.size, shown.root.hex()) == (report["size"], report["root"])
     assert json.loads((old.state_dir / decommission.NOTE_NAME).read_text()) == report
