@@ -73,6 +73,7 @@ class StateReader:
         missing: dict[bytes, None] = {}
 
         def read(slot: bytes) -> int:
+            """Return what is known of a slot; of an unknown one 0, and the question is asked again once it was read."""
             if slot not in values:
                 missing[slot] = None
             return values.get(slot, 0)

@@ -46,6 +46,7 @@ def build(root: bytes, keys: Sequence[bytes], fetch: Callable[[bytes], bytes | N
     nodes: dict[bytes, bytes] = {}
 
     def open_node(digest: bytes) -> list[rlp.Item]:
+        """Return a node's items, and keep the node for the proof: in the order in which they are first needed."""
         encoded = nodes.get(digest) or fetch(digest)
         if encoded is None:
             raise VerificationError("trie_node_missing", f"no node {digest.hex()}")

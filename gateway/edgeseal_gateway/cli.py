@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from edgeseal.errors import EdgesealError, InvariantBroken, Unavailable, UsageError
+from edgeseal_gateway.cli_options import OPTIONS
 from edgeseal_gateway.config import Config, read_config
 
 OK, FAILED, BROKEN, INTERRUPTED = 0, 1, 2, 130
@@ -192,57 +193,8 @@ def parser() -> argparse.ArgumentParser:
             "--config", type=Path, required=True, metavar="FILE", help="the configuration, YAML (gateway/API.md)"
         )
         command.add_argument("--json", action="store_true", help="print JSON, errors too")
-        if name == "key":
-            command.add_argument(
-                "--out", type=Path, metavar="FILE", help="also write the COSE_Key here, for the console"
-            )
-        elif name == "possession":
-            command.add_argument(
-                "--challenge", type=Path, required=True, metavar="FILE", help="from: edgeseal identity challenge"
-            )
-            command.add_argument(
-                "--out", type=Path, metavar="FILE", help="also write the proof here, for edgeseal identity register"
-            )
-        elif name == "account":
-            command.add_argument("action", choices=("new", "show", "import"), help="what to do with it")
-            command.add_argument(
-                "--passphrase-file", type=Path, metavar="FILE", help="instead of the configured source, mode 0600"
-            )
-            command.add_argument(
-                "--key-file", type=Path, metavar="FILE", help="import: the private key, 64 hex digits, mode 0600"
-            )
-        elif name == "init":
-            command.add_argument(
-                "--keyset", type=Path, required=True, metavar="FILE", help="keyset 1, from: edgeseal keyset first"
-            )
-        elif name == "anchor":
-            command.add_argument(
-                "action", choices=("flush", "cancel", "abandon", "resume", "trail"),
-                help="flush: anchor the newest head now; cancel NONCE: outbid it by an empty transaction; abandon "
-                "SIZE: give this anchor up; resume: go on after somebody else used the account; trail: what was asked",
-            )  # fmt: skip
-            command.add_argument(
-                "target", type=int, nargs="?", metavar="NONCE|SIZE", help="cancel: the nonce; abandon: the size"
-            )
-            command.add_argument(
-                "--words", metavar="WHY", help="who asks for it and why, kept with time and outcome (all but trail)"
-            )
-        elif name == "claim":
-            command.add_argument("action", choices=("new", "list", "revoke"), help="what to do")
-            command.add_argument("--out", type=Path, metavar="FILE", help="new: where the token goes, mode 0600")
-            command.add_argument(
-                "--groups", default="", metavar="G,…", help="new: groups it may ask for; default: none"
-            )
-            command.add_argument(
-                "--seconds", type=int, default=86_400, metavar="N", help="new: seconds it lasts (%(default)s)"
-            )
-            command.add_argument("--claim", metavar="DIGEST", help="revoke: which one, as list shows it")
-        elif name == "backup":
-            command.add_argument(
-                "--out", type=Path, required=True, metavar="DIR", help="a folder that does not exist yet"
-            )
-        elif name == "run":
-            command.add_argument("--verbose", action="store_true", help="say more on standard error")
+        if name in OPTIONS:
+            OPTIONS[name](command)
     return top
 
 

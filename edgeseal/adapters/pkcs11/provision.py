@@ -64,25 +64,27 @@ def provision_softhsm(
 
 
 def _generate(key: TokenKey) -> None:
-    def generate() -> None:
-        session = session_of(key)
-        for _ in session.get_objects({Attribute.LABEL: key.key_label}):
-            raise UsageError("token_key_exists", f"the token already has an object labelled {key.key_label}")
-        with session.token.open(rw=True) as writing:  # the process is logged in already
-            domain = writing.create_domain_parameters(KeyType.EC, {Attribute.EC_PARAMS: P256}, local=True)
-            domain.generate_keypair(
-                mechanism=Mechanism.EC_KEY_PAIR_GEN,
-                store=True,
-                label=key.key_label,
-                id=os.urandom(8),
-                private_template={Attribute.EXTRACTABLE: False, Attribute.SENSITIVE: True},
-            )
-
+    """Make the pair; a module that failed is closed."""
     try:
-        generate()
+        _make_pair(key)
     except pkcs11.PKCS11Error as error:
         close_all(key.module)
         raise explained(key, error) from error
+
+
+def _make_pair(key: TokenKey) -> None:
+    session = session_of(key)
+    for _ in session.get_objects({Attribute.LABEL: key.key_label}):
+        raise UsageError("token_key_exists", f"the token already has an object labelled {key.key_label}")
+    with session.token.open(rw=True) as writing:  # the process is logged in already
+        domain = writing.create_domain_parameters(KeyType.EC, {Attribute.EC_PARAMS: P256}, local=True)
+        domain.generate_keypair(
+            mechanism=Mechanism.EC_KEY_PAIR_GEN,
+            store=True,
+            label=key.key_label,
+            id=os.urandom(8),
+            private_template={Attribute.EXTRACTABLE: False, Attribute.SENSITIVE: True},
+        )
 
 
 def _destroy(key: TokenKey) -> None:

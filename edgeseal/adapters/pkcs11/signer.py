@@ -84,7 +84,10 @@ def _read_public(key: TokenKey) -> cose.PublicKey:
 
 
 def _sign(key: TokenKey, public_key: cose.PublicKey, digest: bytes) -> bytes:
+    """Return the token's raw signature, once more where the token failed and may answer now."""
+
     def sign() -> bytes:
+        """Sign once, with the key that is ours, and count it."""
         private, found = find_key(key)
         if found != public_key:
             raise InvariantBroken("token_key_changed", f"label {key.key_label} names another key than ours")
