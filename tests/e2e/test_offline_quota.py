@@ -14,10 +14,10 @@ from edgeseal_console.demo.fleet import Device, Fleet
 from tests.e2e import evidence
 from tests.e2e.load import PACKAGE
 
-QUOTA_MB = 10
+QUOTA_MB = 2
 PART = 150
 """Inferences before the incident, and while it is open."""
-REST = 12_500
+REST = 3_000
 
 
 def run_offline(fleet: Fleet, device: Device, inputs: list[Path], place: Path) -> None:
