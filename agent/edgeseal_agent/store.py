@@ -17,6 +17,8 @@ from edgeseal.errors import EdgesealError, InvariantBroken, Unavailable, UsageEr
 
 SCHEMA_VERSION: Final = 3
 BUSY_MS: Final = 10_000
+LARGEST: Final = (1 << 63) - 1
+"""The largest integer the store takes: one that comes from outside is compared with it before it is asked for."""
 
 _SCHEMA: Final = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;

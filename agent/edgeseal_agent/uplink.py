@@ -286,7 +286,7 @@ class Uplink:
             return
         if message.code == "bodies_missing":
             # Everything below this size is stored; what it misses it asks for by position, in a message of its own.
-            self._stored_bare = message.size
+            self._stored_bare = min(message.size, outbox.signed_size(self._connection))
             return
         if message.code == SET_BACK:
             return  # shown by status; nothing that is sent would change it

@@ -12,6 +12,7 @@ from edgeseal_agent import outbox
 from edgeseal_agent.beliefs import Beliefs
 from edgeseal_agent.identity import Identity
 from edgeseal_agent.journal import Journal
+from edgeseal_agent.store import LARGEST
 
 
 class Receipts:
@@ -26,13 +27,15 @@ class Receipts:
         self._counts = counts
 
     def take(self, message: ReceiptMessage) -> int:
-        """Check a receipt and store it; return the size of our head that it covers, durable from then on.
+        """Check a receipt and queue it for the store; return the size of our head that it covers. A crash before it is
+        durable asks for it again.
 
         Raises VerificationError with the reason, ProofMissing where the gateway has to be asked for a consistency
         proof first; errors of the journal.
         """
         head = SignedDeviceHead.decode(message.head)
-        row = self._connection.execute("SELECT payload FROM heads WHERE size = ?", (head.head.size,)).fetchone()
+        size = min(head.head.size, LARGEST)
+        row = self._connection.execute("SELECT payload FROM heads WHERE size = ?", (size,)).fetchone()
         if row is None or head.signed.payload != row[0]:
             raise VerificationError(
                 "receipt_head", f"the receipt is for a head of size {head.head.size} that is not ours"
