@@ -22,9 +22,13 @@ WATCHED: Final = frozenset({b"closed", b"thinned", b"tombstone"})
 """Kinds that ingest itself acts on: their bodies are decoded here."""
 _ENCODED_WATCHED: Final = frozenset(bytes([0x60 + len(kind)]) + kind for kind in WATCHED)
 
+_KIND: Final = b"|".join(
+    bytes([0x60 + size] if size < 24 else [0x78, size]) + b"[a-z.]{%d}" % size for size in range(1, 33)
+)
+"""The pattern of a kind, encoded: a text whose head states its length."""
 _LAYOUT: Final = (
     rb"\xa9at" + UINT + rb"av\x01cclk\x82(?:dnone|crtc|cntp|cptp|dgnss)(?:" + UINT + rb"|\xf6)clogX .{32}cseq" + UINT
-    + rb"dbodyX (.{32})dboot" + UINT + rb"dkind([a-w][a-z.]{1,23}|x[\x18-\x20][a-z.]{24,32})dmono" + UINT
+    + rb"dbodyX (.{32})dboot" + UINT + rb"dkind(" + _KIND + rb")dmono" + UINT
 )  # fmt: skip
 _HEADER: Final = re.compile(_LAYOUT, re.DOTALL)
 _USUAL_ITEM: Final = re.compile(rb"\x83\x00\x58([\x18-\xff])(" + _LAYOUT + rb")" + BYTES, re.DOTALL)
@@ -43,16 +47,16 @@ _TYPES: Final = [int, bytes, int, bytes, list]
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Whole items of the usual layout, taken apart: an entry of each list for each item.
+    """Whole items of the usual layout, taken apart: an entry of each column for each item.
 
-    ``entries`` are the log's entries as they are hashed: 0x00, then the header. ``bodies`` are a body's length in two
-    bytes, then the body. ``expected`` and ``kinds`` are the body hash and the encoded kind in the header.
+    ``bodies`` are a body's length in two bytes, then the body. ``expected`` and ``kinds`` are the body hash and the
+    encoded kind in the header.
     """
 
-    entries: list[bytes]
-    bodies: list[bytes]
-    expected: list[bytes]
-    kinds: list[bytes]
+    headers: Sequence[bytes]
+    expected: Sequence[bytes]
+    kinds: Sequence[bytes]
+    bodies: Sequence[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +74,14 @@ class Envelope:
         parts = self._parts
         if isinstance(parts, list):
             return parts
-        return [[0, entry[1:], body[2:]] for entry, body in zip(parts.entries, parts.bodies, strict=True)]
+        return [[0, header, body[2:]] for header, body in zip(parts.headers, parts.bodies, strict=True)]
 
     def leaves(self) -> list[bytes]:
         """Return the items' leaf hashes. Raises as :func:`leaves`."""
         parts = self._parts
         if isinstance(parts, list):
             return leaves(parts)
-        return [sha256(entry).digest() for entry in parts.entries]
+        return [sha256(b"\x00" + header).digest() for header in parts.headers]
 
     def check_bodies(self) -> Noted:
         """Check every body against its header. Raises as :func:`check_bodies`."""
@@ -85,7 +89,7 @@ class Envelope:
         if (
             isinstance(parts, Columns)
             and _ENCODED_WATCHED.isdisjoint(parts.kinds)
-            and [sha256(prefix + body).digest() for body in parts.bodies] == parts.expected
+            and [sha256(prefix + body).digest() for body in parts.bodies] == [*parts.expected]
         ):
             return Noted([], [])
         return check_bodies(self.items)  # says which
@@ -142,29 +146,25 @@ def _scan(data: bytes, log: bytes) -> Envelope | None:
 
 def _columns(data: bytes, at: int, count: int) -> tuple[Columns, int] | None:
     """Return ``count`` items from a place on, and where they end; None if one of them is not of the usual layout."""
-    entries: list[bytes] = []
+    rows: list[tuple[bytes, ...]] = []
     bodies: list[bytes] = []
-    expected: list[bytes] = []
-    kinds: list[bytes] = []
     usual = _USUAL_ITEM.match
     for _ in range(count):
         item = usual(data, at)
         if item is None:
             return None
-        size, header, digest, kind, short, length = item.groups()
-        if len(header) != size[0]:
-            return None
-        middle = item.end()
+        rows.append(row := item.groups())
+        middle, short = item.end(), row[4]
         if short is None:
-            at = middle + int.from_bytes(length, "big")
+            at = middle + int.from_bytes(row[5], "big")
             bodies.append(data[middle - 2 : at])
         else:
             at = middle + short[0]
             bodies.append(b"\x00" + data[middle - 1 : at])
-        entries.append(b"\x00" + header)
-        expected.append(digest)
-        kinds.append(kind)
-    return (Columns(entries, bodies, expected, kinds), at) if all(map(_is_text, set(kinds))) else None
+    if not rows:
+        return None
+    sizes, headers, expected, kinds, _, _ = zip(*rows, strict=True)
+    return (Columns(headers, expected, kinds, bodies), at) if bytes(map(len, headers)) == b"".join(sizes) else None
 
 
 def _whole_items(data: bytes, at: int, count: int) -> tuple[list[list[Any]], int] | None:
@@ -241,7 +241,7 @@ def check_bodies(items: Sequence[list[Any]]) -> Noted:
         if type(body) is not bytes or len(body) > most:
             segment.item_from_list([form, header, body])
         match = matches(header)
-        if match is None or not _is_text(match[2]):
+        if match is None:
             decoded = record.Header.decode(header)
             expected, kind = decoded.body, decoded.kind.encode()
         else:
@@ -251,8 +251,3 @@ def check_bodies(items: Sequence[list[Any]]) -> Noted:
         if kind in WATCHED:
             noted.watched.append((place, kind, body))
     return noted
-
-
-def _is_text(encoded: bytes) -> bool:
-    """Tell whether bytes that the layout takes for a kind are one text: their first states the length of the rest."""
-    return len(encoded) == (encoded[0] - 0x5F if encoded[0] < 0x78 else encoded[1] + 2)
