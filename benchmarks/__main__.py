@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
-from benchmarks.machine import describe
+from benchmarks.machine import describe, tree
 from benchmarks.table import MISSED, Row, Tell, render
 
 ROWS = {
@@ -38,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tell(ROWS[name])
         measure: Callable[[Tell], list[Row]] = import_module(f"benchmarks.{name}").measure
         rows += measure(tell)
-    print(json.dumps(_report(rows), indent=1) if options.json else f"\n{describe()}\n\n{render(rows)}")
+    table = f"\n{_today()}, {tree()}: {describe()}\n\n{render(rows)}"
+    print(json.dumps(_report(rows), indent=1) if options.json else table)
     return 2 if any(row.state == MISSED for row in rows) else 0
 
 
@@ -64,10 +65,15 @@ def _teller(name: str) -> Tell:
     return tell
 
 
+def _today() -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime())
+
+
 def _report(rows: list[Row]) -> dict[str, Any]:
     return {
         "schema": "edgeseal-benchmarks/1",
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "date": _today(),
+        "tree": tree(),
         "machine": describe(),
         "rows": [row.as_json() for row in rows],
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import subprocess
 from pathlib import Path
 
 
@@ -12,6 +13,13 @@ def describe() -> str:
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     kind = models[0] if models else platform.machine()
     return f"{kind}, {cpus()} CPUs, Linux {platform.release()}, Python {platform.python_version()}"
+
+
+def tree() -> str:
+    """Return which commit is measured; ``+`` stands for changes that are not committed."""
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+"]
+    done = subprocess.run(git, capture_output=True, text=True, check=False)
+    return f"commit {done.stdout.strip()}" if done.returncode == 0 else "no commit"
 
 
 def cpus() -> int:
