@@ -19,7 +19,7 @@ from edgeseal.merkle import leaf_hash, root_from_inclusion
 from edgeseal.statements.command import Command
 from edgeseal.statements.enrolment import Enrolment
 from edgeseal.verify.case import Case
-from edgeseal.verify.fleet import Fleet
+from edgeseal.verify.fleet import UNSURE, Fleet
 from edgeseal.verify.history import History, Seen
 from edgeseal.verify.identity import doubt_of_enrolment, enrolment_of, judge_operator
 from edgeseal.verify.logs import Compared, need_signed
@@ -47,12 +47,15 @@ class Commands:
     def __init__(self, history: History, fleet: Fleet | None) -> None:
         """Collect for one log; receipts' signed heads are taken into ``fleet`` as they come."""
         self._case = history.cases["command_authority"]
+        self._history = history
         self._log = history.log
         self._fleet = fleet
         self.taken: dict[bytes, Taken] = {}
         self.received: list[Taken] = []
         self.refused: set[bytes] = set()
         self.uncounted = False
+        self.unsure: list[tuple[int, str, str]] = []
+        self._unread = False
 
     def see(self, record: Seen) -> None:
         """Take one record; an answer or activation by a command that was never received is a failure at once."""
@@ -60,6 +63,7 @@ class Commands:
         if fields is None:
             what = record.kind or "bare leaf"
             self._case.leave_open("body_withheld", f"{what} record {record.seq} cannot be read")
+            self._unread |= record.kind in ("", "command.received")
         elif record.kind == "command.received":
             self._receive(record.seq, fields)
         elif record.kind == "command.refused":
@@ -87,9 +91,12 @@ class Commands:
         if receipt is None:
             found = self._fleet.defects[before:]
             del self._fleet.defects[before:]  # it is this device's record, not the fleet log, that is wrong
-            self._case.fail(
-                found[0].reason if found else "receipt_proof", f"record {seq}: its receipt does not hold", seq
-            )
+            reason, detail = found[0].reason if found else "receipt_proof", f"record {seq}: its receipt does not hold"
+            if reason in UNSURE:
+                self.unsure.append((seq, reason, detail))
+                self._unread = True
+            else:
+                self._case.fail(reason, detail, seq)
             return
         digest = sha256(fields["cmd"]).digest()
         root = root_from_inclusion(leaf_hash(fields["cmd"]), receipt.index, receipt.size, receipt.path)
@@ -100,9 +107,9 @@ class Commands:
     def _answered(self, record: Seen, fields: dict[str, Any]) -> None:
         taken = self.taken.get(fields["cmd"])
         if taken is None:
-            self._case.fail(
-                "command_unknown", f"{record.kind} record {record.seq} answers a command never received", record.seq
-            )
+            detail = f"{record.kind} record {record.seq} answers a command never received"
+            if not self._unread and not self._history.holes:  # else it may be in what cannot be judged, which is open
+                self._case.fail("command_unknown", detail, record.seq)
         elif record.kind == "command.result" and taken.command.id != fields["id"]:
             self._case.fail(
                 "command_mismatch", f"record {record.seq} answers another command than it names", record.seq
@@ -134,6 +141,11 @@ def judge_commands(
         return frozenset()
     if not history.holes:
         need_signed(case, history, compared)
+    for seq, reason, detail in commands.unsure:
+        if view.keysets_known:
+            case.fail(reason, detail, seq)
+        else:
+            case.leave_open("keysets_incomplete", f"{detail} by the keysets here, and nothing shows that they are all")
     found = enrolment_of(history, view)
     if found is None and commands.taken:
         case.leave_open("not_enrolled", "no enrolment is shown, so this device's audiences are not known")
@@ -193,7 +205,11 @@ def _judge_signer(taken: Taken, view: View, case: Case) -> None:
         try:
             taken.statement.signed.verify(statements.signer(taken.statement, keyset))
         except EvidenceError as error:
-            case.fail(error.code, f"the command in record {seq}: {error.message}", seq)
+            problem = view.order(position)[1] if error.code in UNSURE else None
+            if problem is not None:
+                case.leave_open(*problem)
+            else:
+                case.fail(error.code, f"the command in record {seq}: {error.message}", seq)
     judge_operator(case, view, taken.statement.signed.kid, position, f"the command in record {seq}", seq)
 
 

@@ -26,6 +26,8 @@ from edgeseal.statements.snapshot import Snapshot
 
 MAX_RETRIES: int = 10_000
 """Leaves that each receipt of another leaf is tried on."""
+UNSURE: frozenset[str] = frozenset({"no_keyset", "role_missing", "out_of_scope", "unknown_gateway"})
+"""What is wrong with a signer by the keysets shown, and may be right by one that is not."""
 ROTATION: int = 2
 """A retired gateway key still signs the head that ends in (new keyset, snapshot): up to this size past the keyset
 (7).

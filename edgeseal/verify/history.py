@@ -15,6 +15,7 @@ from edgeseal.head import DeviceHead, SignedDeviceHead
 from edgeseal.statements import Statement
 from edgeseal.statements.enrolment import device_log_id
 from edgeseal.verify.case import Cases
+from edgeseal.verify.fleet import Defect
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,8 @@ class History:
     boots: list[Boot] = field(default_factory=list)
     genesis: dict[str, Any] | None = None
     bound: dict[str, Any] | None = None
+    defects: list[Defect] = field(default_factory=list)
+    """What is wrong with the fleet head in genesis."""
 
     def take_heads(
         self, bundle: Bundle, placed: Iterable[tuple[int, Statement, DeviceHead]], keys: dict[bytes, PublicKey]

@@ -21,6 +21,7 @@ from edgeseal.trust import Trust
 from edgeseal.verify.attested import Assurance, assurance, judge_same_tpm, read_evidence
 from edgeseal.verify.case import Case
 from edgeseal.verify.chain import RegistryKey
+from edgeseal.verify.fleet import UNSURE
 from edgeseal.verify.history import History
 from edgeseal.verify.logs import Compared, need_signed
 from edgeseal.verify.standing import judge_operator_proved
@@ -122,6 +123,11 @@ def judge_attribution(
     if genesis is None or bound is None:
         case.leave_open("genesis_missing", "genesis and key.bound are not here")
         return
+    for defect in history.defects:
+        if defect.reason in UNSURE and not view.keysets_known:
+            case.leave_open("keysets_incomplete", f"{defect.detail}, and nothing shows that these are all keysets")
+        else:
+            case.fail(defect.reason, defect.detail, 0)
     if genesis["root"] != view.fleet.root:
         case.fail("foreign_root", f"genesis names tenant root {genesis['root'].hex()}", 0)
     if genesis["home"] != view.fleet.log:

@@ -231,7 +231,7 @@ def _judge_newest(history: History, compared: Compared, view: View, case: Case, 
 def _judge_seam(history: History, others: dict[bytes, History], case: Case) -> None:
     genesis = history.genesis
     if genesis is None or history.bound is None:
-        if not history.holes and not history.lost_body and not history.bare:
+        if history.size > 1 and not history.holes and not history.lost_body and not history.bare:
             case.fail("genesis_missing", "the log does not begin with genesis and key.bound", 0)
         else:
             case.leave_open("genesis_missing", "the log's first two records are not whole")

@@ -37,6 +37,7 @@ class Policy:
         self._version = 0
         self._digest = bytes(32)
         self._unseen = False
+        self._known, self._told = False, True
         self._open: dict[tuple[str, bytes], int] = {}
         self.changes = 0
         self.decisions = 0
@@ -46,8 +47,11 @@ class Policy:
         fields = record.fields
         if fields is None:
             self._case.leave_open("body_withheld", f"{record.kind or 'bare leaf'} record {record.seq} cannot be read")
+            self._known &= record.kind not in ("", "policy.changed")
+            self._told &= record.kind in ("key.bound", "policy.changed", "command.received")
         elif record.kind == "key.bound":
             self._version, self._digest = fields["keyset"]
+            self._known = True
             self._unseen = not self._compare(record.seq)
         elif record.kind == "policy.changed":
             self._change(record.seq, fields)
@@ -64,20 +68,25 @@ class Policy:
             if not isinstance(keyset, Keyset) or keyset.version != fields["version"]:
                 self._case.fail("keyset_mismatch", f"record {seq} does not hold the keyset it names", seq)
                 return
-            if genesis is None or keyset.root.kid != genesis["root"]:
+            if genesis is not None and keyset.root.kid != genesis["root"]:
                 self._case.fail("foreign_root", f"the keyset in record {seq} is of another tenant root", seq)
                 return
             statement.signed.verify(keyset.root)
         except EvidenceError as error:
             self._case.fail(error.code, f"the keyset in record {seq}: {error.message}", seq)
             return
-        if keyset.version != self._version + 1 or keyset.prev != self._digest:
+        if self._sure and (keyset.version != self._version + 1 or keyset.prev != self._digest):
             detail = f"record {seq} takes keyset {keyset.version} after {self._version}, or one that does not follow it"
             self._case.fail("keyset_chain", detail, seq)
-        self._unseen = False  # the root names the keyset before in this one
+        self._known, self._unseen = True, False  # the root names the keyset before in this one
         self._version, self._digest = keyset.version, sha256(fields["keyset"]).digest()
         self.changes += 1
         self._compare(seq)
+
+    @property
+    def _sure(self) -> bool:
+        """Whether the keyset in force is known: no record that may have changed it is missing."""
+        return self._known and not self._history.holes
 
     def _compare(self, seq: int) -> bool:
         """Compare the keyset just taken with the fleet log's of that version; return whether that one is shown."""
@@ -92,7 +101,7 @@ class Policy:
             content = statements.decode(fields["cmd"]).content
         except EvidenceError:
             return  # command_authority says so
-        if isinstance(content, Command) and content.keyset > self._version:
+        if self._sure and isinstance(content, Command) and content.keyset > self._version:
             detail = f"record {seq} takes a command judged by keyset {content.keyset}, the device had {self._version}"
             self._case.fail("keyset_ahead", detail, seq)
 
@@ -102,20 +111,25 @@ class Policy:
         self.decisions += 1
         if record.kind == "decision.intent":
             if state is not None:
-                self._case.fail("decision_repeated", f"record {seq} states an intent that is open already", seq)
+                self._wrong("decision_repeated", f"record {seq} states an intent that is open already", seq)
             self._open[key] = _INTENT
         elif record.kind == "decision.verdict":
             if state is None:
-                self._case.fail("verdict_without_intent", f"record {seq} is a verdict on no intent", seq)
+                self._wrong("verdict_without_intent", f"record {seq} is a verdict on no intent", seq)
             elif state != _INTENT:
-                self._case.fail("decision_repeated", f"record {seq} is a second verdict on one intent", seq)
+                self._wrong("decision_repeated", f"record {seq} is a second verdict on one intent", seq)
             self._open[key] = _ALLOWED if fields["allow"] else _DENIED
         else:
             if state is None or state == _INTENT:
-                self._case.fail("outcome_without_verdict", f"record {seq} is an outcome that no verdict allowed", seq)
+                self._wrong("outcome_without_verdict", f"record {seq} is an outcome that no verdict allowed", seq)
             elif state == _DENIED and fields["ok"]:
-                self._case.fail("acted_after_denial", f"record {seq} reports success of what was denied", seq)
+                self._wrong("acted_after_denial", f"record {seq} reports success of what was denied", seq)
             self._open.pop(key, None)
+
+    def _wrong(self, reason: str, detail: str, seq: int) -> None:
+        """Note what contradicts the decisions before, where all of them could be read."""
+        if self._told and not self._history.holes:
+            self._case.fail(reason, detail, seq)
 
     def judge(self, compared: Compared) -> None:
         """Answer policy once all records have been seen."""
@@ -123,8 +137,10 @@ class Policy:
         if history.holes:
             case.leave_open("records_missing", "records are missing, so policy cannot be replayed")
         need_signed(case, history, compared)
-        if history.bound is None:
-            case.leave_open("genesis_missing", "key.bound, which names the first keyset, is not here")
+        if history.bound is None or history.genesis is None:
+            case.leave_open(
+                "genesis_missing", "genesis and key.bound, which name tenant root and first keyset, are not here"
+            )
         elif self._unseen:
             case.leave_open("no_keyset", "nothing shows that the keyset which key.bound names is one of the tenant's")
         case.prove(

@@ -141,7 +141,8 @@ def judge_cadence(history: History, silence: Silence, compared: Compared, view: 
     if doubt is not None:
         case.leave_open(*doubt)
     cadence = found[1].cadence_s
-    if history.holes or history.bare:
+    missing = bool(history.holes or history.bare)
+    if missing:
         case.leave_open("records_missing", "records are missing, so silence cannot be told from omission")
     need_signed(case, history, compared)
     # (2), (3)
@@ -149,7 +150,7 @@ def judge_cadence(history: History, silence: Silence, compared: Compared, view: 
         if length is None:
             detail = f"how long it was silent {what} before record {seq} no clock of its own says"
             case.leave_open("clock_unknown", detail)
-        elif length > GRACE * cadence * 1000:
+        elif length > GRACE * cadence * 1000 and not missing:
             detail = f"{length // 1000} s of silence {what} by record {seq}, the cadence is {cadence} s"
             case.fail("silence", detail, seq)
     # (4)

@@ -155,8 +155,7 @@ class Verification:
         if fleet is not None and history.genesis is not None and history.genesis["home"] == fleet.log:
             before = len(fleet.defects)
             fleet.take_head(history.genesis["fleet"], f"the genesis of log {log.hex()[:16]}…")
-            for defect in fleet.defects[before:]:
-                history.cases["attribution"].fail(defect.reason, defect.detail, 0)
+            history.defects = fleet.defects[before:]
             del fleet.defects[before:]
         self._histories[log] = history
         self._watchers[log] = (silence, commands, policy, models)

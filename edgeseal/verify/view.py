@@ -97,6 +97,12 @@ class View:
         at = bisect_right(self._anchored, position, key=lambda anchor: anchor.size)
         return self._anchored[at] if at < len(self._anchored) else None
 
+    @property
+    def keysets_known(self) -> bool:
+        """Whether all statements, or a snapshot that counts them, show that the keysets here are all there were."""
+        told = self.subject(self.fleet.log.hex())
+        return told.ground is not None and (told.problem is None or told.problem[0] == "newer_anchor")
+
     def on_chain(self, position: int) -> bool:
         """Say whether all statements up to a believed anchor above a position are here."""
         return self.settled is not None and position < min(self.complete, self.settled.size)

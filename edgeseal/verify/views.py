@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from edgeseal.statements.enrolment import Enrolment
 from edgeseal.statements.revocation import Revocation
 from edgeseal.verify.case import Case, Cases
+from edgeseal.verify.fleet import UNSURE
 from edgeseal.verify.history import History
 from edgeseal.verify.identity import enrolment_of
 from edgeseal.verify.logs import Compared, compare
@@ -108,11 +109,20 @@ def _judge_parallel(history: History, view: View, others: dict[bytes, History], 
             continue
         logs = f"{first.hex()} and {second[1].hex()}"
         old = others.get(first)
-        if old is None or old.closed_at is None or old.closed_at >= compare(old).top:
+        if old is None or not _whole(old):
+            detail = f"whether the first log of device {enrolment.name!r} was closed is not shown: {logs}"
+            case.leave_open("predecessor_missing", detail)
+        elif old.closed_at is None or old.closed_at >= compare(old).top:
             case.fail("parallel_logs", f"device {enrolment.name!r} has two logs at once: {logs}")
         elif not _ended(old, old.closed_at, second, view, others.get(second[1])):
             detail = f"nothing shows that the first log of device {enrolment.name!r} ended before the second: {logs}"
             case.leave_open("seam_open", detail)
+
+
+def _whole(history: History) -> bool:
+    """Say whether the records shown reach every head of a log that is shown, with none missing between."""
+    newest = max((fact.head.size for fact in history.heads), default=0)
+    return not history.holes and not history.bare and 0 < newest <= compare(history).top
 
 
 def _revoked(log: bytes, position: int, view: View) -> bool:
@@ -156,7 +166,12 @@ def judge_fleet(cases: Cases, view: View, histories: Iterable[History]) -> None:
         for one in (case, grows):
             one.leave_open("unlinked", f"signed heads of size {sizes} are not shown to belong to the same log")
     # (2)
+    sure = view.keysets_known
     for defect in view.fleet.defects:
+        if defect.reason in UNSURE and not sure:
+            detail = f"nothing shows that the keysets here are all there were: {defect.detail}"
+            cases["position"].leave_open("keysets_incomplete", detail)
+            continue
         cases["single_view_fleet" if defect.reason == "snapshot_false" else "position"].fail(
             defect.reason, defect.detail, defect.position
         )
