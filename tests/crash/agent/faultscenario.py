@@ -1,5 +1,6 @@
 """One life of a device, short and with everything in it: ``init``, a run with records, heads, segments, receipts, a
-command, a keyset, inputs, an incident, thinning and a model package, a clean end, and a second run.
+command, a keyset, inputs, an incident, thinning and a model package, a clean end, a second run, which takes a command
+and is cut off before it obeys, and the end of the log.
 
 Started as a program it waits for rows of the fault table: for each it forks, and the child lives that life over the
 disk of ``faultdisk.c``, which fails as the row says. The gateway is a strict one in memory. The key is in software: the
@@ -14,6 +15,7 @@ import os
 import sqlite3
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from hashlib import sha256
@@ -27,6 +29,8 @@ from edgeseal import merkle, segment, topics, verify
 from edgeseal.errors import EdgesealError
 from edgeseal.head import SignedDeviceHead
 from edgeseal.model import package_digest
+from edgeseal.statements.enrolment import device_log_id
+from edgeseal_agent import closing as closing_log
 from edgeseal_agent import config as configuration
 from edgeseal_agent import identity, incidents, recovery, retention
 from edgeseal_agent.clock import DeviceClock
@@ -38,6 +42,7 @@ from edgeseal_agent.journal import Journal
 from edgeseal_agent.packages import Packages
 from edgeseal_agent.sealer import Sealer
 from edgeseal_agent.sealing import SealPolicy
+from edgeseal_agent.store import Store
 from edgeseal_agent.thinning import Thinning
 from edgeseal_console.investigate.opening import opened
 from tests.fleetside import FleetSide, make_pack
@@ -49,6 +54,11 @@ KEY: Final = Key(4711)
 DEADLINE_S: Final = 60.0
 TAMPER: Final = {"what": "lid", "detail": "open"}
 BEAT: Final = {"up": 1, "records": 1, "free": 1, "unsent": 1}
+FOLLOWING: Final = Key(4712)
+END: Final = (
+    ("key.rotated", {"next": device_log_id(FOLLOWING.kid), "key": FOLLOWING.public.point}),
+    ("closed", {"reason": "rotated", "next": device_log_id(FOLLOWING.kid)}),
+)
 PACKAGE: Final = {"model.yaml": b"of no meaning here", "weights.bin": bytes(5_000)}
 CONFIG: Final = """schema: edgeseal-agent/1
 name: cam-1
@@ -154,9 +164,7 @@ class Run:
 
     def count(self, kind: str) -> int:
         """Return how many records of a kind there are."""
-        with closing(self.store.reader()) as connection:
-            found: int = connection.execute("SELECT count(*) FROM records WHERE kind = ?", (kind,)).fetchone()[0]
-            return found
+        return _count(self.store)[kind]
 
     def close(self) -> None:
         """End cleanly."""
@@ -201,8 +209,24 @@ def live(folder: Path, descriptor: int) -> None:
         second = Run(config, side, descriptor)
         second.journal.append("boot", {"reason": "start", "clean": True, "build": "b", "config": bytes(32)})
         second.sealed()
+        _take(second, side)
         second.close()
+        closing_log.close_log(config, second.store, END)
+        say(descriptor, "closed")
         say(descriptor, "end")
+
+
+def _take(run: Run, side: FleetSide) -> None:
+    """Take a command; whoever would obey it does not run any more."""
+    agent = run.agent
+    assert agent is not None
+    agent.uplink.start(agent.link, agent.commands)
+    agent.uplink.connected()
+    sent = side.order(agent.log, "ping", {"text": "too late"})
+    with agent.link.lock:
+        agent.link.push(*side.deliver(next(order for order in side.orders if order.sent is sent)))
+    run.until(lambda: run.count("command.received") == 2)
+    run.sealed()
 
 
 def live_on(folder: Path, descriptor: int) -> None:
@@ -270,13 +294,14 @@ def audit(folder: Path, lines: list[str], out: Path) -> None:
         if not (state / identity.STORE_NAME).exists():
             assert not said, f"initialised and gone: {said}"
             initialise(config)
-        run = Run(config, None, None)
-        incidents.take_up(state, run.store, run.journal)
-        run.journal.append("tamper", TAMPER)
-        run.sealed()
-        run.close()
+        store = identity.open_store(config)
+        ended = bool(_count(store)["key.rotated"])
+        if ended or "closed" in said:
+            closing_log.close_log(config, store, END)  # what a second `rotate` does: it writes what is missing
+        else:
+            _go_on(config, state)
         export(config, out)
-    with closing(run.store.reader()) as connection:
+    with closing(store.reader()) as connection:
         leaves = [merkle.leaf_hash(h) for (h,) in connection.execute("SELECT header FROM records ORDER BY seq")]
         heads = connection.execute("SELECT size, payload, signed FROM heads ORDER BY size").fetchall()
         held = connection.execute("SELECT count(*) FROM incidents").fetchone()[0]
@@ -294,7 +319,11 @@ def audit(folder: Path, lines: list[str], out: Path) -> None:
         head = found.verify(KEY.public)
         assert found.signed.payload == payload and head.prev == before
         before = (size, head.root)
-    assert before[0] == len(leaves) == recovery.check(run.store)
+    assert before[0] == len(leaves) == recovery.check(store)
+    kinds = _count(store)
+    assert kinds["closed"] == kinds["key.rotated"] == int(ended), "an end of its own, or half of one"
+    assert not ended or kinds["command.received"] == kinds["command.result"], "a command vanished with the log"
+    assert "closed" not in said or ended, "a log that was closed is open"
     if "incident" in said:
         assert held == 1, "an incident that was asked for is forgotten"
     if "package" in said:
@@ -304,6 +333,20 @@ def audit(folder: Path, lines: list[str], out: Path) -> None:
         verdict = verify.verify(bundle, ask=asked)
     assert not verdict.failures, verdict.failures
     assert {verdict.questions[name].answer for name in asked} == {"ok"}, verdict.questions
+
+
+def _count(store: Store) -> Counter[str]:
+    with closing(store.reader()) as connection:
+        return Counter(kind for (kind,) in connection.execute("SELECT kind FROM records"))
+
+
+def _go_on(config: configuration.Config, state: Path) -> None:
+    """What the next run does: it takes up what was asked for, and records."""
+    run = Run(config, None, None)
+    incidents.take_up(state, run.store, run.journal)
+    run.journal.append("tamper", TAMPER)
+    run.sealed()
+    run.close()
 
 
 def main() -> int:
