@@ -312,7 +312,7 @@ def _keep(fleet: Fleet, narrator: Narrator, out: Path) -> None:
     home, config, run = fleet.home, fleet.devices[0].config, os.path.relpath(BIN / "edgeseal")
     print(
         f"""
-Everything keeps running until Ctrl-C. Try, in another terminal:
+Everything keeps running until Ctrl-C. (That also clears {fleet.folder} away.) Try, in another terminal:
   {run} identity list --home {home}
   {run} command send --home {home} --device {fleet.devices[0].name} --wait 30 ping --text hello
   {run} command list --home {home}

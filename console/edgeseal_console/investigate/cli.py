@@ -7,10 +7,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from textwrap import fill
 from typing import Any
 
 from edgeseal.verify import QUESTIONS
+from edgeseal_console.investigate.meaning import ASKED
 
 Parsers = Any
 
@@ -27,6 +27,10 @@ def add_parsers(subparsers: Parsers) -> None:
     _replay(subparsers)
     _report(subparsers)
     _inspect(subparsers)
+
+
+def _asked() -> str:
+    return "\n".join(f"  {question:<19} {ASKED[question]}" for question in QUESTIONS)
 
 
 def _leaf(
@@ -88,7 +92,7 @@ def _verify(subparsers: Parsers) -> None:
         f"  edgeseal verify case.zip --trust trust.yaml\n"
         f"  edgeseal verify case.zip --trust trust.yaml --rpc https://node-a --rpc https://node-b --ask "
         f"integrity,existed_by --json\n\n"
-        f"questions:\n{fill(' '.join(QUESTIONS), 100, initial_indent='  ', subsequent_indent='  ')}\n\n{_EXITS}",
+        f"questions:\n{_asked()}\n\n{_EXITS}",
     )  # fmt: skip
     _evidence(parser)
     parser.add_argument(

@@ -19,6 +19,7 @@ from edgeseal.errors import FormatError, Unavailable, UsageError
 from edgeseal.trust import Trust
 from edgeseal.verify import Verdict
 from edgeseal_console.investigate.escape import safe
+from edgeseal_console.investigate.meaning import ASKED, EXITS
 from edgeseal_console.investigate.opening import opened, read_trust
 from edgeseal_console.investigate.timeline import Event, events
 from edgeseal_console.investigate.verify import chain_line, counted, ground, judge, questions
@@ -31,7 +32,8 @@ body{font:15px/1.45 system-ui,sans-serif;max-width:70rem;margin:2rem auto;paddin
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem;border-bottom:1px solid #bbb}
 table{border-collapse:collapse;width:100%}td,th{text-align:left;vertical-align:top;padding:.25rem
 .5rem;border-bottom:1px solid #ddd;overflow-wrap:anywhere}
-td:nth-child(-n+2){overflow-wrap:normal} code,.hash{font:12px/1.4 ui-monospace,monospace;overflow-wrap:anywhere}
+td:nth-child(-n+2){overflow-wrap:normal} td:first-child,td:nth-child(3){min-width:11rem}
+code,.hash{font:12px/1.4 ui-monospace,monospace;overflow-wrap:anywhere}
 .ok{color:#0a5f2c}.failed{color:#a40000;font-weight:bold}.not_answered{color:#7a5200}.gap td{background:#fff3d6}
 .small{font-size:.85rem;color:#555}
 @media print{body{margin:0;max-width:none}h2{break-after:avoid}tr{break-inside:avoid}thead{display:table-header-group}}
@@ -105,13 +107,16 @@ def _answers(verdict: Verdict) -> Iterator[str]:
         f"{verdict.records} records, {verdict.heads} device heads, {verdict.statements} fleet statements, "
         f"{len(verdict.devices)} device logs"
     )
-    yield f"<p>{_text(counts)}. Exit code {verdict.exit_code}.</p>"
+    yield f"<p>{_text(counts)}. Exit code {verdict.exit_code}: {_text(EXITS[verdict.exit_code])}.</p>"
     if verdict.chain is not None:
         yield f"<p>{_text(chain_line(verdict.chain))}.</p>"
-    yield _table(
-        ("question", "answer", "ground or reason", "detail"), (_answer(*pair) for pair in verdict.questions.items())
-    )
+    answers = ((_asked(q), *_answer(q, answer)[1:]) for q, answer in verdict.questions.items())
+    yield _table(("question", "answer", "ground or reason", "detail"), answers)
     yield f"<p class=small>{_text(_MEANING)}</p>"
+
+
+def _asked(question: str) -> str:
+    return f"<td>{_text(question)}<div class=small>{_text(ASKED[question])}</div></td>"
 
 
 def _answer(question: str, answer: Any) -> tuple[str, ...]:
