@@ -17,11 +17,10 @@ from edgeseal.network import NetworkProfile
 from edgeseal.pack import Pack, fleet_log_id
 from edgeseal.statements import Content
 from edgeseal.statements.command import Command
-from edgeseal.statements.enrolment import Enrolment
 from edgeseal.statements.keyset import Keyset, Member
 from edgeseal.statements.revocation import Revocation
 from tests import world
-from tests.world import Device, Key
+from tests.world import Device, Key, enrolment
 
 SCOPES = ("enrol", "revoke", "command/*")
 
@@ -87,16 +86,7 @@ class Tenant(world.World):
         return made
 
     def enrolment(self, device: Device, by: Key | None = None, **changes: Any) -> bytes:
-        fields: dict[str, Any] = {
-            "key": device.key.public,
-            "genesis": device.records[0].leaf,
-            "name": device.name,
-            "assurance": "softhsm",
-            "evidence": None,
-            "groups": ("all",),
-            "cadence_s": 30,
-        }
-        return (by or self.operator).state(Enrolment(**{**fields, **changes}))
+        return enrolment(device, by or self.operator, **changes)
 
     def command(
         self, audience: bytes | str, prev: bytes, args: dict[str, Any], by: Key | None = None, **changes: Any

@@ -301,16 +301,7 @@ class World:
         return self.add(self.enrol_statement(device, by, **changes))
 
     def enrol_statement(self, device: Device, by: Key | None = None, **changes: Any) -> bytes:
-        fields: dict[str, Any] = {
-            "key": device.key.public,
-            "genesis": device.records[0].leaf,
-            "name": device.name,
-            "assurance": "softhsm",
-            "evidence": None,
-            "groups": ("all",),
-            "cadence_s": 30,
-        }
-        return (by or self.operator).state(Enrolment(**{**fields, **changes}))
+        return enrolment(device, by or self.operator, **changes)
 
     def send(self, device: Device, action: str, args: dict[str, Any], by: Key | None = None, **changes: Any) -> Sent:
         """Sequence a command to one device under a new head; return it as delivered."""
@@ -429,6 +420,20 @@ class World:
 
     def bundle(self, devices: Iterable[Device] | None = None, **options: Any) -> Bundle:
         return Bundle(MemorySource(self.files(devices, **options)))
+
+
+def enrolment(device: Device, by: Key, **changes: Any) -> bytes:
+    """Return a signed enrolment of a device with a software key."""
+    fields: dict[str, Any] = {
+        "key": device.key.public,
+        "genesis": device.records[0].leaf,
+        "name": device.name,
+        "assurance": "softhsm",
+        "evidence": None,
+        "groups": ("all",),
+        "cadence_s": 30,
+    }
+    return by.state(Enrolment(**{**fields, **changes}))
 
 
 def simple(seed: int = 1) -> tuple[World, Device]:

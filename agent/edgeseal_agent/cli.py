@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from edgeseal import limits
-from edgeseal.errors import EdgesealError, EvidenceError, InvariantBroken, Unavailable, UsageError
+from edgeseal.adapters.namedfile import read_named
+from edgeseal.errors import EdgesealError, EvidenceError, InvariantBroken, Unavailable
 from edgeseal_agent import cli_enrol, cli_epochs
 from edgeseal_agent import config as configuration
 from edgeseal_agent.store import store_error
@@ -232,11 +233,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _small_file(path: Path) -> bytes:
     """Return the bytes of a file that people hand over; UsageError ``challenge_file`` when it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return file.read(limits.MAX_YAML + 1)
-    except OSError as error:
-        raise UsageError("challenge_file", f"cannot read {path}: {error.strerror}") from error
+    return read_named(path, limits.MAX_YAML, "challenge_file")
 
 
 def _count(text: str) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from edgeseal import limits, strictyaml
+from edgeseal.adapters.namedfile import read_named
 from edgeseal.errors import FormatError, UsageError
 from edgeseal_agent import configfields as fields
 from edgeseal_agent.configkey import KeyConfig, TpmConfig, read_key, read_tpm
@@ -52,13 +53,7 @@ def load(path: Path) -> Config:
         UsageError: ``config_unreadable`` when there is no such file, ``config_invalid`` with the dotted name of the key
             that is wrong, unknown or missing.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(limits.MAX_YAML + 1)
-    except OSError as error:
-        raise UsageError(
-            "config_unreadable", f"{path}: {error.strerror}", "give --config the agent's YAML file"
-        ) from error
+    data = read_named(path, limits.MAX_YAML, "config_unreadable", "give --config the agent's YAML file")
     try:
         return _config(data, path.resolve().parent)
     except FormatError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeseal.adapters import keystore as files
+from edgeseal.adapters.evm import read_private_key
 from edgeseal.errors import UsageError
 from edgeseal_gateway.chain import keystore
 from edgeseal_gateway.config import ChainConfig, Config
@@ -26,7 +27,7 @@ def run(config: Config, action: str, passphrase_file: Path | None, key_file: Pat
         return _show(chain, config.network().kind)
     if action == IMPORT and key_file is None:
         raise UsageError("key_file", "import needs --key-file", "a file with the private key as 64 hex digits")
-    key = None if key_file is None or action == NEW else keystore.read_plain(key_file)
+    key = None if key_file is None or action == NEW else read_private_key(key_file)
     made = keystore.create(chain, key)
     found = {"address": "0x" + made.address.hex(), "keystore": str(chain.keystore_file)}
     if key is not None:

@@ -10,7 +10,14 @@ from __future__ import annotations
 import sys
 
 from edgeseal.adapters.evm.abi import BoundContract, Contract
-from edgeseal.adapters.evm.account import Account, SignedTransaction, Transaction, TransactionSigner, check_signed
+from edgeseal.adapters.evm.account import (
+    Account,
+    SignedTransaction,
+    Transaction,
+    TransactionSigner,
+    check_signed,
+    read_private_key,
+)
 from edgeseal.adapters.evm.client import TIMEOUT_S, EvmClient, check_chain
 from edgeseal.adapters.evm.reading import (
     MAX_RPC_TEXT,
@@ -48,4 +55,5 @@ __all__ = [
     "TxReceipt",
     "check_chain",
     "check_signed",
+    "read_private_key",
 ]

@@ -53,6 +53,17 @@ class TransactionSigner(Protocol):
         ...
 
 
+def read_private_key(path: Path) -> bytes:
+    """Return the private key, 64 hex digits, in a file. Raises UsageError ``account_key``."""
+    try:
+        text = path.read_text("ascii").strip()
+    except (OSError, UnicodeError) as error:
+        raise UsageError("account_key", f"cannot read the account key {path}: {error}") from error
+    if _KEY.fullmatch(text) is None:
+        raise UsageError("account_key", f"{path} does not hold a private key of 64 hex digits")
+    return bytes.fromhex(text.removeprefix("0x"))
+
+
 class Account:
     """A secp256k1 account of this process. The key stays inside; signing is deterministic."""
 
@@ -62,14 +73,8 @@ class Account:
 
     @classmethod
     def from_file(cls, path: Path) -> Account:
-        """Return the account whose private key, 64 hex digits, is in ``path``. Raises UsageError ``account_key``."""
-        try:
-            text = path.read_text("ascii").strip()
-        except (OSError, UnicodeError) as error:
-            raise UsageError("account_key", f"cannot read the account key {path}: {error}") from error
-        if _KEY.fullmatch(text) is None:
-            raise UsageError("account_key", f"{path} does not hold a private key of 64 hex digits")
-        return cls(bytes.fromhex(text.removeprefix("0x")))
+        """Return the account whose private key is in ``path``. Raises as :func:`read_private_key`."""
+        return cls(read_private_key(path))
 
     def sign(self, transaction: Transaction) -> SignedTransaction:
         """Return ``transaction`` signed; the same input gives the same bytes."""

@@ -7,7 +7,6 @@ read. It never comes from the command line or the environment, where other proce
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import stat
 from pathlib import Path
@@ -25,7 +24,6 @@ MAX_SECRET: Final = 4_096
 MIN_PASSPHRASE: Final = 12
 _CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
 _ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-_KEY: Final = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 _IMPORT: Final = (
     "edgeseal-gateway account import --config … --key-file …, then name chain.keystore_file and its passphrase in the "
     "place of chain.account_key_file; or say chain.allow_plain_key: true if you mean it"
@@ -128,17 +126,6 @@ def _account(key: bytes) -> Account:
     if not 0 < int.from_bytes(key, "big") < _ORDER:
         raise UsageError("account_key", "these 32 bytes are no key of secp256k1")
     return Account(key)
-
-
-def read_plain(path: Path) -> bytes:
-    """Return the private key, 64 hex digits, in a file. Raises UsageError ``account_key``."""
-    try:
-        text = path.read_text("ascii").strip()
-    except (OSError, UnicodeError) as error:
-        raise UsageError("account_key", f"cannot read the account key {path}: {error}") from error
-    if _KEY.fullmatch(text) is None:
-        raise UsageError("account_key", f"{path} does not hold a private key of 64 hex digits")
-    return bytes.fromhex(text.removeprefix("0x"))
 
 
 def _keystore_path(config: ChainConfig) -> Path:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from edgeseal.adapters.evm import read_private_key
 from edgeseal.adapters.keystore import MIN_SCRYPT
 from edgeseal.chainrules import ChainRules
 from edgeseal.fleetlog_event import ANCHORED_TOPIC, decode_anchored
@@ -151,7 +152,7 @@ def public(rig: Rig, tmp_path: Path) -> Iterator[Rig]:
     encrypted = "keystore_file: account.json, passphrase_file: passphrase"
     other.config.write_text(other.config.read_text().replace("account_key_file: account.key", encrypted))
     plain = tmp_path / "account.key"
-    keystore.create(read_config(other.config).chain, keystore.read_plain(plain), MIN_SCRYPT)
+    keystore.create(read_config(other.config).chain, read_private_key(plain), MIN_SCRYPT)
     plain.unlink()
     try:
         other.start()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from edgeseal.adapters import keystore as files
+from edgeseal.adapters.evm import read_private_key
 from edgeseal.errors import UsageError
 from edgeseal_gateway import account
 from edgeseal_gateway.chain import keystore
@@ -83,7 +84,7 @@ def test_S49_an_imported_key_keeps_its_address_and_is_never_written_over(tmp_pat
     plain = tmp_path / "account.key"
     plain.write_text("0x" + KEY.hex() + "\n")
     config = chain(tmp_path)
-    assert keystore.create(config, keystore.read_plain(plain), WORK).address == ADDRESS
+    assert keystore.create(config, read_private_key(plain), WORK).address == ADDRESS
     before = keystore.read_keystore(config)
     error = refused("keystore_exists", keystore.create, config, None, WORK)
     assert error.remedy is not None and keystore.read_keystore(config) == before
