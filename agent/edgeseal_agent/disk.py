@@ -99,11 +99,16 @@ class DiskGuard:
         self._reserved = pending + granted
         return granted
 
-    def require_room(self) -> None:
-        """Raise as ``check`` does and change nothing: for a start, when nothing can be recorded yet."""
+    def require_room(self, can_be_made: Callable[[], bool]) -> None:
+        """Raise as ``check`` does and change nothing: for a start, when nothing can be recorded yet.
+
+        ``can_be_made`` is asked beyond the quota of ``when_full: thin``: whether anything is left to take. Where
+        nothing is, not even the record of a start may come on top, since an agent that stops is started again.
+        """
         self._require_free()
         used = self._used(self._config.quota_mb * MB)
-        if used >= self._config.quota_mb * MB and self._config.when_full == "stop":
+        when_full = self._config.when_full
+        if used >= self._config.quota_mb * MB and (when_full == "stop" or (self.thins and not can_be_made())):
             raise self._quota_reached(used)
 
     def wants_thinning(self) -> bool:

@@ -32,7 +32,7 @@ from edgeseal_agent.notify import Notifier
 from edgeseal_agent.sealer import Sealer
 from edgeseal_agent.sealing import SealPolicy
 from edgeseal_agent.store import Store
-from edgeseal_agent.thinning import Thinning
+from edgeseal_agent.thinning import Thinning, can_make_room
 from edgeseal_agent.uplink import Uplink
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Parts:
         self.begun = recovery.begin(store)
         self.clock = DeviceClock(config.clock)
         self.guard = DiskGuard(store, config.storage, self._on_drop)
-        self.guard.require_room()
+        self.guard.require_room(lambda: can_make_room(store))
         self.sealer = Sealer(store, identity.open_signer(config.key, self.identity.key), self._on_sealed)
         self.journal = Journal(
             store,

@@ -109,15 +109,8 @@ class Thinning:
 
     def expects(self) -> bool:
         """Say whether there are bodies that the quota may still take, now or once a signed head covers them."""
-        kinds = [kind for of_class in CLASSES for kind in of_class]
-        marks = ",".join("?" * len(kinds))
         with closing(self._store.reader()) as connection:
-            found = connection.execute(
-                f"SELECT 1 FROM records WHERE seq >= ? AND kind IN ({marks}) AND length(body) > 0"
-                f" AND NOT {retention.HELD} LIMIT 1",
-                (min(self._from.get((of_class, True), 0) for of_class in CLASSES), *kinds),
-            ).fetchone()
-        return found is not None
+            return _has_bodies(connection, min(self._from.get((kinds, True), 0) for kinds in CLASSES))
 
     def _choose(self, connection: sqlite3.Connection) -> tuple[str, Ranges]:
         if self._guard.wants_thinning():
@@ -167,6 +160,24 @@ class Thinning:
         elif before_ms is None:
             self._from[kinds, True] = below  # all that has a body below is held for good
         return ranges
+
+
+def can_make_room(store: Store) -> bool:
+    """Say whether the quota may still take anything from a store that nobody writes: bodies, or what opened some."""
+    with closing(store.reader()) as connection:
+        return _has_bodies(connection, 0) or retention.has_unopenable(connection)
+
+
+def _has_bodies(connection: sqlite3.Connection, start: int) -> bool:
+    """Say whether a position from ``start`` on has a body that the quota may take, a signed head over it or not."""
+    kinds = [kind for of_class in CLASSES for kind in of_class]
+    marks = ",".join("?" * len(kinds))
+    found = connection.execute(
+        f"SELECT 1 FROM records WHERE seq >= ? AND kind IN ({marks}) AND length(body) > 0"
+        f" AND NOT {retention.HELD} LIMIT 1",
+        (start, *kinds),
+    ).fetchone()
+    return found is not None
 
 
 def _plan(connection: sqlite3.Connection, seq: int, ranges: Ranges, reason: str) -> None:

@@ -40,8 +40,12 @@ def test_kill_loops(
     fleet: Fleet, images: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], kills: int
 ) -> None:
     seed = int(os.environ.get(SEED) or random.SystemRandom().randrange(2**32))
-    with capsys.disabled():
-        print(f"\nkill loops: {SEED}={seed}", flush=True)
+
+    def tell(text: str) -> None:
+        with capsys.disabled():
+            print(text, flush=True)
+
+    tell(f"\nkill loops: {SEED}={seed}")
     chance = random.Random(seed)
     devices: list[Device] = []
     agents: list[AckedAgent] = []
@@ -51,7 +55,7 @@ def test_kill_loops(
         agents.append(agent.start())
     with ExitStack() as stack:
         feeders = [stack.enter_context(Feeder(fleet, device, images)) for device in devices]
-        kill_all(fleet, devices, agents, kills, chance)
+        kill_all(fleet, devices, agents, kills, chance, tell)
     assert [feeder.failure for feeder in feeders] == [None, None]
 
     for device, agent, feeder in zip(devices, agents, feeders, strict=True):
@@ -68,8 +72,9 @@ def test_kill_loops(
 
 
 def kill_all(
-    fleet: Fleet, devices: Sequence[Device], agents: Sequence[AckedAgent], kills: int, chance: random.Random
-) -> None:
+    fleet: Fleet, devices: Sequence[Device], agents: Sequence[AckedAgent], kills: int, chance: random.Random,
+    tell: Callable[[str], None],
+) -> None:  # fmt: skip
     """Kill and start again ``kills`` times each: an agent, the gateway, the broker, in random order."""
     victims = [AGENT, GATEWAY, BROKER] * kills
     chance.shuffle(victims)
@@ -78,7 +83,7 @@ def kill_all(
         index = chance.randrange(len(devices))
         part: Part = {AGENT: agents[index], GATEWAY: fleet.gateway, BROKER: fleet.broker}[victim]
         never.wait(chance.uniform(0, LONGEST_PAUSE_S))
-        print(f"kill {number} of {len(victims)}: {part.name}", flush=True)
+        tell(f"kill {number} of {len(victims)}: {part.name}")
         assert part.pid() is not None, f"{part.name} had ended by itself; its log: {part.log}"
         part.kill()
         if chance.random() < WITHOUT_RECOVERY:

@@ -19,7 +19,7 @@ from edgeseal_agent.configlink import UplinkConfig
 from edgeseal_agent.disk import INPUT_COST, MB, PRESSED_SHARE, THIN_SHARE, DiskGuard
 from edgeseal_agent.inference import keep_opening
 from edgeseal_agent.sending import SendState
-from edgeseal_agent.thinning import CLASSES, ERASABLE, MAX_PLAN, Thinning, stripped
+from edgeseal_agent.thinning import CLASSES, ERASABLE, MAX_PLAN, Thinning, can_make_room, stripped
 
 from .conftest import Bench, MakeBench
 from .test_housekeeping import storage
@@ -339,15 +339,17 @@ def test_the_guard_asks_for_room_before_it_stops(bench: Bench, monkeypatch: pyte
     with pytest.raises(Unavailable, match="quota_reached"):
         at(0, "stop")[0].check()  # without thinning the size of the files counts
     with pytest.raises(Unavailable, match="quota_reached"):
-        at(0, "stop")[0].require_room()
+        at(0, "stop")[0].require_room(lambda: True)
     guard, _ = at(101)
-    guard.require_room()
+    with pytest.raises(Unavailable, match="quota_reached"):
+        guard.require_room(lambda: False)  # nothing is left to take: not even a start is recorded
+    guard.require_room(lambda: True)
     guard.check()  # bodies may still go: what is no input is recorded
     guard.makes_room = False
     with pytest.raises(Unavailable, match="quota_reached"):
         guard.check()
     guard, told = at(91)
-    guard.require_room()  # a start near the quota: nothing can be recorded yet, so nothing is decided
+    guard.require_room(lambda: False)  # a start near the quota: nothing can be recorded yet, so nothing is decided
     assert guard.keeps_inputs and not told
 
 
@@ -388,16 +390,17 @@ def test_what_opens_bodies_that_went_goes_last(bench: Bench, tmp_path: Path) -> 
     incidents.take_up(tmp_path, bench.store, bench.journal)
     bench.sealer.wait_for(bench.journal.size, 60)
     thinned = thinning(bench)
-    assert thinned.expects()
+    assert thinned.expects() and can_make_room(bench.store)
     assert thinned.step() == "planned"
     bench.sealer.wait_for(bench.journal.size, 60)
     assert thinned.step() == "stripped" and len(without_body(bench)) == 4
     assert bench.rows("SELECT count(*) FROM inputs") == [(6,)] and not thinned.expects(), "the others are held"
+    assert can_make_room(bench.store)
     assert thinned.step() == "stripped"
     assert bench.rows("SELECT count(*) FROM inputs") == [(2,)] == bench.rows("SELECT count(*) FROM openings")
     assert thinned.step() is None
     bench.journal.append("inference", INFERENCE)
-    assert not thinned.expects(), "an open incident holds all that comes"
+    assert not thinned.expects() and not can_make_room(bench.store), "an open incident holds all that comes"
     assert thinning(bench, full=False).step() is None
 
 
