@@ -12,7 +12,6 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
@@ -81,7 +80,7 @@ class TpmKey:
         """
         self.check()
         done = subprocess.run(  # ends by itself: its own alarm bounds it
-            self._command(), env=self._environment(), stdin=subprocess.DEVNULL, capture_output=True, check=False
+            self._command(), env=self._environment("ERROR"), stdin=subprocess.DEVNULL, capture_output=True, check=False
         )
         if done.returncode:
             said = _said(done.stderr) or f"the process ended with {done.returncode}"
@@ -99,20 +98,20 @@ class TpmKey:
     def start(self, host: str, port: int, clear: socket.socket, errors: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start a process that connects to a broker and speaks for ``clear``. Raises OSError."""
         return subprocess.Popen(
-            [*self._command(), host, str(port)], env=self._environment(), stdin=clear.fileno(),
+            [*self._command(), host, str(port)], env=self._environment("NONE"), stdin=clear.fileno(),
             stdout=subprocess.DEVNULL, stderr=errors,
         )  # fmt: skip
 
     def _command(self) -> list[str]:
         return [sys.executable, "-I", "-S", str(PROGRAM), str(self.ca_file), str(self.cert_file), str(self.key_file)]
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, tss_log: str) -> dict[str, str]:
         """Return all that the process is told: nothing of ours, so that nothing of ours can talk it into anything."""
         return {
             "OPENSSL_CONF": str(SETTINGS),
             "OPENSSL_MODULES": str(_provider().parent),
             "TPM2OPENSSL_TCTI": self.tcti,
-            "TSS2_LOG": "all+NONE",
+            "TSS2_LOG": f"all+{tss_log}",
             "LC_ALL": "C",
         }
 
@@ -128,7 +127,7 @@ class TpmDialer:
         key.check()
         self._host, self._port, self._key = host, port, key
         self._process: subprocess.Popen[bytes] | None = None
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by ``close``
+        self._errors: IO[bytes] = os.fdopen(os.memfd_create("why"), "w+b")  # in memory: a full disk is no reason
         self._why = ""
 
     def dial(self) -> socket.socket:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import json
 import shutil
+import signal
 import socket
 import ssl
 import threading
@@ -21,18 +23,23 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 
 from edgeseal import topics
+from edgeseal.adapters import tpmtls
 from edgeseal.adapters.mqtt import Endpoint, MqttLink
 from edgeseal.adapters.pkcs11 import Pkcs11Signer
 from edgeseal.adapters.tpmtls import TpmKey
 from edgeseal.errors import UsageError
 from edgeseal_agent.configlink import MqttConfig
 from edgeseal_agent.mqttlink import make_link, tpm_key
-from edgeseal_console.demo.parts import ADDRESS, Broker
+from edgeseal_console.demo.parts import ADDRESS, CHECKOUT, Broker
+from tests.agentrig import AGENT, MODEL, AgentRig, Gateway, wait
 from tests.contract.test_mqtt import Inbox, endpoint, linked
+from tests.realparts import sandbox
 from tests.realparts.tpm import SoftwareTpm, key_of
 
 LOG = bytes(31) + b"\7"
 WAIT_S = 120.0
+DIGITS = MODEL / "package"
+UNIT = CHECKOUT / "systemd" / "edgeseal-agent.service"
 
 
 @dataclass
@@ -42,6 +49,7 @@ class Held:
     tpm: SoftwareTpm
     printed: str
     folder: Path
+    made: dict[str, bytes]
     broker: Broker
     config: MqttConfig
 
@@ -72,27 +80,28 @@ class Receiver:
 @pytest.fixture(scope="module")
 def held(provisioned_tpm: tuple[SoftwareTpm, str]) -> Iterator[Held]:
     """A key that the provisioning script made, and the broker's authority certified."""
-    tpm, printed = provisioned_tpm
+    tpm, _ = provisioned_tpm
     done = tpm.provision(tpm.directory / "state", "--tls", LOG.hex())
     assert done.returncode == 0, done.stderr
     folder = tpm.directory / "state" / "tls"
+    made = contents(folder)
     with Broker() as broker:
         certificate = broker.authority.sign_request(folder / "request.csr")
         config = MqttConfig(
             ADDRESS, broker.port, broker.authority.certificate, certificate, folder / "key.pem", None, None, 5, "tpm",
             tpm.tcti,
         )  # fmt: skip
-        yield Held(tpm, printed, folder, broker, config)
+        yield Held(tpm, done.stdout, folder, made, broker, config)
 
 
-def test_the_script_makes_it_once(held: Held) -> None:
-    before = {path.name: path.read_bytes() for path in held.folder.iterdir()}
-    assert set(before) == {"key.pem", "key.pub", "key.priv", "certify.attest", "certify.sig", "request.csr"}
-    done = held.tpm.provision(held.folder.parent, "--tls", LOG.hex())
-    assert done.returncode == 0, done.stderr
-    assert {path.name: path.read_bytes() for path in held.folder.iterdir()} == before
-    assert f"#   key_file: {held.folder / 'key.pem'}\n" in done.stdout and "#   tls_key: tpm\n" in done.stdout
-    request = x509.load_pem_x509_csr(before["request.csr"])
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_what_the_script_makes(held: Held) -> None:
+    assert set(held.made) == {"key.pem", "key.pub", "key.priv", "certify.attest", "certify.sig", "request.csr"}
+    assert f"#   key_file: {held.folder / 'key.pem'}\n" in held.printed and "#   tls_key: tpm\n" in held.printed
+    request = x509.load_pem_x509_csr(held.made["request.csr"])
     assert request.is_signature_valid and request.subject.rfc4514_string() == f"CN={LOG.hex()}"
 
 
@@ -134,8 +143,56 @@ def test_there_is_no_key_file_to_copy(held: Held, software_tpm: SoftwareTpm, tmp
     software_tpm.tool("tpm2_evictcontrol", "-Q", "-C", "o", "-c", str(tmp_path / "srk"), "0x81000001")
     with pytest.raises(UsageError, match="tls_key_failed"):
         replace(key, key_file=elsewhere, tcti=software_tpm.tcti).load()
+    with pytest.raises(UsageError, match=r"tls_key_failed.* Cannot connect to swtpm"):
+        replace(key, tcti="swtpm:host=127.0.0.1,port=1").load()
     texts = [path.read_bytes() for path in held.folder.parent.rglob("*") if path.is_file()]
     assert not any(b"-----BEGIN PRIVATE" in text or b"-----BEGIN EC PRIVATE" in text for text in texts)
+
+
+def test_an_agent_in_its_units_sandbox(held: Held, tmp_path: Path) -> None:
+    """The whole agent, with a key in SoftHSM for its heads: receipts come back, and nothing outlives a killed agent."""
+    with Gateway(held.broker) as gateway:
+        rig = AgentRig.enrolled(tmp_path / "device", gateway, held.broker, extra=[f"model: {{package: {DIGITS}}}"])
+        done = held.tpm.provision(held.folder.parent, "--tls", rig.log.hex())
+        assert done.returncode == 0, done.stderr
+        now = contents(held.folder)
+        assert {name for name in now if now[name] != held.made[name]} == {"request.csr"}
+        certificate = held.broker.authority.sign_request(held.folder / "request.csr")
+        for name, path in (("cert.pem", certificate), ("ca.pem", held.broker.authority.certificate)):
+            shutil.copyfile(path, rig.folder / name)  # the sandbox's root has no way into the broker's folder
+        lines = rig.config.read_text().splitlines()[:-1]
+        rig.config.write_text("\n".join([*lines, (
+            f"mqtt: {{host: {ADDRESS}, port: {held.broker.port}, ca_file: ca.pem, cert_file: cert.pem, "
+            f"key_file: {held.folder / 'key.pem'}, tls_key: tpm, tls_tcti: '{held.tpm.tcti}'}}\n"
+        )]))  # fmt: skip
+        rig.drop(3)
+        rig.start(program=sandbox.command(UNIT, rig.folder, AGENT))
+        try:
+            wait(lambda: rig.status()["acknowledged"] >= 6 or rig.process is None or rig.process.poll() is not None)
+            assert rig.status()["acknowledged"] >= 6, rig.said()
+            assert f"\ntls key     TPM (tpm2-openssl) {held.folder / 'key.pem'}\n" in rig.run("status")
+            assert rig.process is not None
+            (own,) = children(rig.process.pid)
+            rig.stop(signal.SIGKILL, code=None)
+            wait(lambda: not Path(f"/proc/{own}").exists())
+            # Only now: a simulator without a resource manager has no room for this and the tests' token at once.
+            found = {finding["what"]: finding for finding in json.loads(rig.run("check", "--json"))["findings"]}
+            assert found["tls key"]["state"] == "ok" and "loaded by OpenSSL 3." in found["tls key"]["detail"]
+        finally:
+            rig.close()
+
+
+def children(parent: int) -> list[int]:
+    """The processes that hold a TLS connection for an agent."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            mine = f"\nPPid:\t{parent}\n" in (folder / "status").read_text()
+            if mine and tpmtls.PROGRAM.name in (folder / "cmdline").read_text():
+                found.append(int(folder.name))
+        except OSError:
+            continue  # it ended meanwhile
+    return found
 
 
 def test_a_tpm_that_is_away_is_waited_for(held: Held) -> None:
