@@ -21,7 +21,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from edgeseal import contractstate
-from edgeseal.adapters.evm import BlockHeader, EvmClient, Rejected
+from edgeseal.adapters.evm import BlockHeader, Busy, EvmClient, Rejected
 from edgeseal.adapters.evmstate import StateReader
 from edgeseal.commandlog import audience_id
 from edgeseal.contractstate import Read
@@ -35,8 +35,9 @@ KEPT_BY_NODES: Final = 128
 MAX_QUESTIONS: Final = 8_192
 """Keys, audiences, packages and grants asked for at one block; of more, the last are left out and not answered."""
 BLOCKS_AT_ONCE: Final = 4
-TRIES: Final = 3
-"""How often an endpoint may fail to prove an old block before it counts as having nothing; one refusal is enough."""
+TRIES: Final = 10
+"""How often an endpoint that answers otherwise may fail to prove an old block before it counts as having nothing; where
+it refuses in words, once is enough."""
 MAX_REASON: Final = 200
 """Characters of an endpoint's own words in a reason that is kept."""
 PAUSE_S: Final = 0.5
@@ -95,9 +96,9 @@ class StateProofs:
             why = error.text
         except EvidenceError as error:
             why, weight = f"a contract holds what ours never write: {error.message}", 1
+        except Busy:
+            raise
         except Unavailable as error:
-            if error.code != "rpc_answer":
-                raise
             why, weight = error.message, 1
         return self._missing(block, number, why, weight)
 
@@ -124,8 +125,11 @@ class StateProofs:
     def _missing(self, block: bytes, number: int, why: str, weight: int) -> Unavailable | None:
         """Return what is said of a block that this endpoint gives no proof of; None once it goes without: no endpoint
         gave one after nodes had forgotten the block's state, a refusal weighing more than an answer that does not hold.
+
+        Raises Unavailable where the endpoint does not answer at all: that says nothing about the block.
         """
         name, found = urlsplit(self._client.url).hostname or "", self._refused[block]
+        why = why.replace(self._client.url, name)  # the rest of the address may hold a secret
         age = self._client.block_number() - number
         if age > KEPT_BY_NODES:
             found[self._turn] += weight
