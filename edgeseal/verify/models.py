@@ -16,8 +16,8 @@ from edgeseal import model
 from edgeseal.bundle import Bundle
 from edgeseal.commitment import Opening
 from edgeseal.errors import EvidenceError
-from edgeseal.verify.authority import Commands
 from edgeseal.verify.case import Case
+from edgeseal.verify.commands import Commands
 from edgeseal.verify.history import History, Seen
 from edgeseal.verify.logs import Compared, need_signed
 

@@ -19,9 +19,10 @@ from edgeseal.record import Header, decode_body
 from edgeseal.trust import Trust
 from edgeseal.verify.approval import judge_approvals
 from edgeseal.verify.attests import Attests, judge_attests, leave_attests_open
-from edgeseal.verify.authority import Commands, judge_commands
+from edgeseal.verify.authority import judge_commands
 from edgeseal.verify.case import Cases
 from edgeseal.verify.chain import Anchors, ChainView
+from edgeseal.verify.commands import Commands
 from edgeseal.verify.fleet import Fleet
 from edgeseal.verify.history import History
 from edgeseal.verify.identity import Identity, identity_of, judge_attribution
