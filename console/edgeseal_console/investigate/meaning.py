@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 ASKED: Final = {
-    "integrity": "is every record what the device's key signed?",
+    "integrity": "is every record what the device key signed?",
     "attribution": "was that key enrolled for this device by an operator of this tenant?",
     "position": "has every record a place in its log, and the log a place in the fleet log?",
     "completeness": "is nothing missing from the first record to the newest head?",
@@ -15,7 +15,7 @@ ASKED: Final = {
     "existed_by": "by which block did the records exist?",
     "existed_after": "after which block was the newest head signed?",
     "key_valid": "was each head signed while its key was valid?",
-    "command_authority": "was every command taken an authorised operator's, in its place, in time, once?",
+    "command_authority": "did an authorised operator give every command taken, in its place, in time, once?",
     "model_identity": "does each inference name the model that was activated?",
     "policy": "were keysets and decisions followed?",
     "cadence": "was the device never silent for too long?",
