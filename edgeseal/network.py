@@ -6,6 +6,7 @@ whether he believes it: a verifier takes its trust from the trust file, not from
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -26,6 +27,12 @@ FURTHER: Final = {
 }
 """Contracts a profile may name beside the two it must: field → YAML key."""
 _HASH, _ADDRESS = r"[0-9a-f]{64}", r"0x[0-9a-fA-F]{40}"
+
+
+def endpoint_name(url: str) -> str:
+    """Return scheme, host and port of an endpoint's URL: what may be shown and logged. The rest may hold a secret."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{re.split('[/?#]', rest)[0].rpartition('@')[2]}"
 
 
 @dataclass(frozen=True, slots=True)

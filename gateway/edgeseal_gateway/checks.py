@@ -11,6 +11,7 @@ from edgeseal.adapters.evm import EvmClient
 from edgeseal.adapters.mqtt import Endpoint
 from edgeseal.adapters.pkcs11 import Pkcs11Signer
 from edgeseal.errors import EdgesealError, Unavailable, UsageError
+from edgeseal.network import endpoint_name
 from edgeseal_gateway.chain import keystore
 from edgeseal_gateway.chain.mirror import check_endpoint
 from edgeseal_gateway.config import Config
@@ -44,9 +45,10 @@ def check(config: Config) -> Iterator[tuple[str, EdgesealError | None]]:
     yield look("broker", lambda: _check_broker(config.mqtt.endpoint()))
     account = found.get("account")
     for url in () if profile is None else profile.endpoints:
-        yield look(f"chain at {url}", partial(_check_chain, url, profile))
-        if account is not None and f"chain at {url}" in found:
-            yield look(f"funds of the account at {url}", partial(_check_funds, url, account.address))
+        name = endpoint_name(url)
+        yield look(f"chain at {name}", partial(_check_chain, url, profile))
+        if account is not None and f"chain at {name}" in found:
+            yield look(f"funds of the account at {name}", partial(_check_funds, url, account.address))
 
 
 def _check_broker(endpoint: Endpoint) -> None:

@@ -197,6 +197,15 @@ def endpoint(reply: bytes | None) -> Iterator[tuple[_Answers, EvmClient]]:
             thread.join()
 
 
+@pytest.mark.parametrize("reply", [None, b"", b"not json", b'{"id": 1}', b'{"result": 7}'])
+def test_no_error_shows_more_of_an_endpoint_than_where_it_is(reply: bytes | None) -> None:
+    with endpoint(reply) as (server, _):
+        client = EvmClient(f"http://user:c0ffee@{ADDRESS}:{server.server_address[1]}/v3/c0ffee?key=c0ffee")
+        with pytest.raises(Unavailable) as caught:
+            client.logs([], [], 1, 2)
+        assert "c0ffee" not in f"{caught.value} {caught.value.remedy}" and ADDRESS in str(caught.value)
+
+
 def answer(result: object) -> bytes:
     return json.dumps({"jsonrpc": "2.0", "id": 0, "result": result}).encode()
 

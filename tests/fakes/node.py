@@ -41,6 +41,7 @@ class FakeNode(EvmClient):
         self.final_depth = final_depth
         self.final_lie: int | None = None
         self.knows_final = True
+        self.size_lie: int | None = None
         self.count_lie: int | None = None
         self.receipt_lies: dict[bytes, TxReceipt | None] = {}
         self.forgets_state = False
@@ -116,7 +117,8 @@ class FakeNode(EvmClient):
             raise say("missing trie node")
         state = found.state
         if data[:4] == _ABI.encode("head", bytes(32))[:4]:
-            return state.size.to_bytes(32, "big") + state.root
+            size = state.size if self.size_lie is None else self.size_lie
+            return size.to_bytes(32, "big") + state.root
         if data[:4] == _ABI.encode("gatewayOf", bytes(32))[:4]:
             return self.chain.gateway.kid + bytes(32) + state.last_event.to_bytes(32, "big")
         self._run(found, to, data)

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from edgeseal.chainrules import Preset
 from edgeseal.cose import PublicKey
-from edgeseal.network import Deployed, NetworkProfile
+from edgeseal.network import Deployed, NetworkProfile, endpoint_name
 from edgeseal.pack import fleet_log_id
 from tests.changed import refusal_of
 
@@ -94,3 +94,14 @@ def test_a_contract_is_named_with_its_code() -> None:
 )
 def test_a_changed_profile_is_refused(old: bytes, new: bytes, code: str) -> None:
     assert refusal_of(NetworkProfile.decode, PROFILE.encode(), old, new) == code
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://node.example:8545/v3/c0ffee?key=c0ffee#c0ffee", "https://user:c0ffee@node.example:8545",
+        "https://c0ffee@node.example:8545?c0ffee", "https://node.example:8545",
+    ],
+)  # fmt: skip
+def test_of_an_endpoint_no_more_is_shown_than_where_it_is(url: str) -> None:
+    assert endpoint_name(url) == "https://node.example:8545"

@@ -15,6 +15,7 @@ from edgeseal.adapters.evm import Contract, Rejected
 from edgeseal.adapters.evmstate import StateReader
 from edgeseal.commandlog import audience_id
 from edgeseal.errors import Unavailable
+from edgeseal.network import endpoint_name as name_of
 from edgeseal.trust import ChainTrust, Trust
 from edgeseal.verify.chain import ChainState, Proofs
 from edgeseal_console.investigate.endpoint import Endpoint
@@ -50,7 +51,7 @@ def open_state(endpoint: Endpoint, chain: ChainTrust, header: Any) -> StateReade
         return None
     for address, code in codes.items():
         if address is not None and reader.account(address).code_hash != code:
-            raise Unavailable("code_mismatch", f"at {endpoint.url} other code stands at 0x{address.hex()}")
+            raise Unavailable("code_mismatch", f"at {name_of(endpoint.url)} other code stands at 0x{address.hex()}")
     return reader
 
 

@@ -14,6 +14,7 @@ from edgeseal.adapters.evm import Contract, Rejected
 from edgeseal.adapters.evmstate import StateReader
 from edgeseal.contractstate import MAX_ITEMS, ROLES
 from edgeseal.errors import Unavailable
+from edgeseal.network import endpoint_name as name_of
 from edgeseal.verify.chain import Interval, RegistryKey
 from edgeseal_console.investigate.endpoint import Endpoint
 
@@ -48,7 +49,8 @@ class KeyReader:
             return None
         starts, ends = self._call("earlierIntervals", kid, number)
         if len(starts) != len(ends) or len(starts) > MAX_ITEMS:
-            raise Unavailable("rpc_answer", f"{self._endpoint.url} tells of {len(starts)} starts and {len(ends)} ends")
+            where = name_of(self._endpoint.url)
+            raise Unavailable("rpc_answer", f"{where} tells of {len(starts)} starts and {len(ends)} ends")
         told = [*zip(starts, ends, strict=True), (start, until)]
         plain = in_force((start, None if until == _OPEN else until) for start, until in told)
         return RegistryKey(ROLES[role], self._dated(plain, kid, last))

@@ -120,7 +120,7 @@ def _preset(client: EvmClient, network: str | None, kind: str | None) -> tuple[i
     found = networks.preset(network or networks.fitting(chain_id))
     if found.chain_id not in (None, chain_id):
         raise UsageError(
-            "wrong_chain", f"{client.url} serves chain {chain_id}, {network} is chain {found.chain_id}",
+            "wrong_chain", f"{client.name} serves chain {chain_id}, {network} is chain {found.chain_id}",
             f"give an RPC endpoint of {network}, or another --network",
         )  # fmt: skip
     return chain_id, found if kind is None else replace(found, kind=kind)

@@ -61,11 +61,11 @@ def live(client: EvmClient, rules: ChainRules, contract: bytes) -> Fees:
         bases = [int(value, 16) for value in history["baseFeePerGas"]]
         tips = sorted(int(row[0], 16) for row in history.get("reward") or [] if row)
     except Rejected as error:
-        raise Unavailable("rpc_answer", f"{client.url}: eth_feeHistory: {error.text}", "ask another node") from error
+        raise Unavailable("rpc_answer", f"{client.name}: eth_feeHistory: {error.text}", "ask another node") from error
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise Unavailable("rpc_answer", f"{client.url}: eth_feeHistory: {error!r:.200}") from error
+        raise Unavailable("rpc_answer", f"{client.name}: eth_feeHistory: {error!r:.200}") from error
     if not bases:
-        raise Unavailable("rpc_answer", f"{client.url}: eth_feeHistory names no block")
+        raise Unavailable("rpc_answer", f"{client.name}: eth_feeHistory names no block")
     tip = tips[len(tips) // 2] if tips else client.priority_fee()
     tip = max(rules.min_tip_wei, min(tip, rules.max_tip_wei))
     return Fees(bases[-1], min(bases), max(bases), tip, l1_fee(client, rules, contract, stand_in(ANCHOR_DATA)))

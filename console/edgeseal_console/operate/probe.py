@@ -62,12 +62,12 @@ def _endpoint(
     expected = preset.chain_id if network is None else network.chain_id
     if expected not in (None, chain_id):
         yield Finding(
-            "fail", f"chain id at {client.url}", f"{chain_id}, not {expected}", "give an endpoint of the right chain"
+            "fail", f"chain id at {client.name}", f"{chain_id}, not {expected}", "give an endpoint of the right chain"
         )
         return None
     if newest is None:
-        raise Unavailable("rpc_answer", f"{client.url} names no newest block")
-    yield Finding("ok", f"chain id at {client.url}", f"{chain_id}, block {newest.number}")
+        raise Unavailable("rpc_answer", f"{client.name} names no newest block")
+    yield Finding("ok", f"chain id at {client.name}", f"{chain_id}, block {newest.number}")
     yield from _finality(client, newest, preset.rules)
     yield _signatures(client, preset.rules)
     yield from _fees(client, newest, preset.rules)
@@ -154,7 +154,7 @@ def _fees(client: EvmClient, newest: BlockHeader, rules: ChainRules) -> Iterator
 
 def _movement(client: EvmClient, watch_s: float, sleep: Callable[[float], None]) -> Finding:
     """Look at ``finalized`` again and again until it has moved or ``watch_s`` seconds were slept."""
-    what = f"finalized at {client.url} moves"
+    what = f"finalized at {client.name} moves"
     try:
         first, left = client.header("finalized"), watch_s
         while first is not None:

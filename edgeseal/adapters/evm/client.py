@@ -34,6 +34,7 @@ from edgeseal.adapters.evm.reading import (
 )
 from edgeseal.errors import InvariantBroken, Unavailable
 from edgeseal.evmproof.keccak import keccak256
+from edgeseal.network import endpoint_name
 
 TIMEOUT_S: Final = 10.0
 MAX_ANSWER: Final = 67_108_864
@@ -56,6 +57,8 @@ class EvmClient:
 
     def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
         self.url = url
+        self.name = endpoint_name(url)
+        """What is shown and logged of it."""
         self._timeout_s = timeout_s
         self._session = requests.Session()
 
@@ -64,14 +67,14 @@ class EvmClient:
         try:
             answer = json.loads(self._post(method, params))
         except (requests.RequestException, OSError) as error:
-            said = f"{_innermost(error)!s:.{MAX_RPC_TEXT}}"
+            said = str(_innermost(error)).replace(self.url, self.name)[:MAX_RPC_TEXT]
             raise Unavailable(
-                "rpc_unreachable", f"{method} at {self.url}: {said}", "is the node running there?"
+                "rpc_unreachable", f"{method} at {self.name}: {said}", "is the node running there?"
             ) from error
         except (ValueError, RecursionError) as error:
-            raise Unavailable("rpc_answer", f"{method} at {self.url}: {error!r:.{MAX_RPC_TEXT}}") from error
+            raise Unavailable("rpc_answer", f"{method} at {self.name}: {error!r:.{MAX_RPC_TEXT}}") from error
         if type(answer) is not dict or (answer.get("error") is None and "result" not in answer):
-            raise Unavailable("rpc_answer", f"{method} at {self.url}: an answer without result")
+            raise Unavailable("rpc_answer", f"{method} at {self.name}: an answer without result")
         if answer.get("error") is not None:
             raise read_rejection(answer["error"])
         return answer["result"]
@@ -85,7 +88,7 @@ class EvmClient:
             self.url, json=body, timeout=self._timeout_s, stream=True, allow_redirects=False
         ) as response:
             if response.status_code == _TOO_MANY_REQUESTS:
-                raise Busy(self.url, retry_after(response.headers.get("Retry-After")))
+                raise Busy(self.name, retry_after(response.headers.get("Retry-After")))
             for part in response.iter_content(65_536):
                 found += part
                 if len(found) > MAX_ANSWER:
@@ -152,7 +155,7 @@ class EvmClient:
     def _header(self, found: dict[str, Any]) -> BlockHeader:
         header = shaped("a block header", read_header, found)
         if keccak256(header.rlp) != header.hash:
-            raise Unavailable("rpc_answer", f"{self.url}: the header of block {header.number} has another hash")
+            raise Unavailable("rpc_answer", f"{self.name}: the header of block {header.number} has another hash")
         return header
 
     def receipt(self, tx: bytes) -> TxReceipt | None:
@@ -169,7 +172,7 @@ class EvmClient:
         """Return the receipts of every transaction of the block with this hash, in order."""
         found = self.request("eth_getBlockReceipts", to_hex(block))
         if not isinstance(found, list):
-            raise Unavailable("rpc_answer", f"{self.url}: no receipts for block {block.hex()}")
+            raise Unavailable("rpc_answer", f"{self.name}: no receipts for block {block.hex()}")
         return [shaped("a receipt", read_receipt, item) for item in found]
 
     def logs(self, addresses: Sequence[bytes], topics: Sequence[bytes | None], first: int, last: int) -> list[FoundLog]:
@@ -182,7 +185,7 @@ class EvmClient:
         }
         found = self.request("eth_getLogs", query)
         if not isinstance(found, list):
-            raise Unavailable("rpc_answer", f"{self.url}: no list of logs")
+            raise Unavailable("rpc_answer", f"{self.name}: no list of logs")
         return [shaped("a log", read_found_log, item) for item in found]
 
     def proof(self, address: bytes, slots: Sequence[bytes], block: Block) -> list[bytes]:
@@ -214,4 +217,4 @@ def check_chain(client: EvmClient, chain_id: int) -> None:
     """Check that the endpoint serves the configured chain. Raises InvariantBroken ``chain_id``: never send there."""
     found = client.chain_id()
     if found != chain_id:
-        raise InvariantBroken("chain_id", f"{client.url} serves chain {found}, not {chain_id}", "correct the endpoint")
+        raise InvariantBroken("chain_id", f"{client.name} serves chain {found}, not {chain_id}", "correct the endpoint")

@@ -46,8 +46,8 @@ class Rejected(EdgesealError):
 class Busy(Unavailable):
     """The node asks to be left alone (HTTP 429) for ``retry_after_s`` seconds, 0 where it does not say how long."""
 
-    def __init__(self, url: str, retry_after_s: float) -> None:
-        super().__init__("rpc_busy", f"{url} is asked too often; it says to wait {retry_after_s:.0f} s")
+    def __init__(self, name: str, retry_after_s: float) -> None:
+        super().__init__("rpc_busy", f"{name} is asked too often; it says to wait {retry_after_s:.0f} s")
         self.retry_after_s = retry_after_s
 
 

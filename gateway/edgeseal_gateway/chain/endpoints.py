@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
 
 from edgeseal.adapters.evm import Busy, EvmClient, Rejected
 from edgeseal.errors import EdgesealError, InvariantBroken, Unavailable
@@ -50,9 +49,8 @@ class Endpoint:
 
     @property
     def name(self) -> str:
-        """Scheme, host and port of its address: the rest may hold a secret."""
-        parts = urlsplit(self.client.url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        """What is shown of it."""
+        return self.client.name
 
 
 class Endpoints:

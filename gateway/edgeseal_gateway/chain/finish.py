@@ -81,7 +81,7 @@ class Finisher:
             size, root = look.anchored, b""
         if size < wanted.size or (size == wanted.size and root and bytes(root) != wanted.root):
             raise Unavailable(
-                "rpc_answer", f"{client.url}: after the block of its event the contract holds size {size}"
+                "rpc_answer", f"{client.name}: after the block of its event the contract holds size {size}"
             )
 
     def _note(self, anchor: Anchor, receipt: TxReceipt, state: str) -> None:

@@ -14,7 +14,7 @@ from edgeseal_gateway.chain.budget import SpendLimits
 from edgeseal_gateway.chain.endpoints import Endpoints
 from edgeseal_gateway.chain.fees import Bounds, Market
 from edgeseal_gateway.chain.sendstate import SendRules
-from edgeseal_gateway.store.database import Database
+from edgeseal_gateway.store.database import LARGEST, Database
 
 
 class Leader(Protocol):
@@ -86,10 +86,13 @@ class Look:
         """Look. Raises Unavailable."""
         tip = client.header("latest")
         if tip is None:
-            raise Unavailable("rpc_answer", f"{client.url} has no newest block")
+            raise Unavailable("rpc_answer", f"{client.name} has no newest block")
         fleet = BoundContract(client, means.contract, means.profile.fleet_log_contract)
         anchored = int(fleet.call("head", means.profile.fleet_log)[0])
-        return cls(client, tip, anchored, client.transaction_count(means.account.address))
+        nonces = client.transaction_count(means.account.address)
+        if max(anchored, nonces) > LARGEST:
+            raise Unavailable("rpc_answer", f"{client.name}: {anchored} leaves anchored, {nonces} nonces used")
+        return cls(client, tip, anchored, nonces)
 
     def market(self) -> Market:
         """Return what the chain asks for a gas now. Raises Unavailable."""

@@ -249,6 +249,35 @@ def test_S37_where_none_knows_finality_nothing_is_final(two: Rig) -> None:
     assert two.state() == anchors.CONFIRMED and told(two) == "rpc_silent"
 
 
+@pytest.mark.parametrize("lie", ["price", "gas", "size", "count"])
+def test_S37_one_that_names_numbers_beyond_all_bounds_ends_nothing(two: Rig, lie: str) -> None:
+    bad, huge = two.nodes[0], 1 << 70
+    two.step()
+    two.mine()
+    tx = two.attempts()[0].hash
+    found = bad.receipt(tx)
+    assert found is not None
+    if lie == "price":
+        bad.receipt_lies[tx] = dataclasses.replace(found, gas_price=huge)
+    elif lie == "gas":
+        bad.receipt_lies[tx] = dataclasses.replace(found, gas_used=huge)
+    elif lie == "count":
+        bad.count_lie = huge
+    else:
+        bad.size_lie = (1 << 64) - 1
+    for _ in range(3):
+        try:
+            two.step()
+        except Unavailable as error:
+            assert error.code == "rpc_answer"
+        two.wait(2)
+    bad.receipt_lies.clear()
+    bad.count_lie = bad.size_lie = None
+    two.wait(120)
+    two.work(2)
+    two.audit()
+
+
 TEXTS = [
     ("already known", Answer.KNOWN),
     ("transaction already imported", Answer.KNOWN),
