@@ -147,7 +147,12 @@ def protected_header(
 
 def to_be_signed(protected: bytes, payload: bytes) -> bytes:
     """Return the Sig_structure of RFC 9052 section 4.4; SHA-256 of it is what a token signs."""
-    return b"\x84\x6aSignature1" + cbor.encode(protected) + b"\x40" + cbor.encode(payload)
+    return sig_structure(cbor.encode(protected), cbor.encode(payload))
+
+
+def sig_structure(protected: bytes, payload: bytes) -> bytes:
+    """Return the same of the two as they stand in an object: as encoded byte strings."""
+    return b"\x84\x6aSignature1" + protected + b"\x40" + payload
 
 
 def assemble(protected: bytes, payload: bytes, signature: bytes) -> bytes:

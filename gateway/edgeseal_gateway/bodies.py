@@ -20,7 +20,8 @@ def note(connection: sqlite3.Connection, device: Device, noted: segmentcheck.Not
     once.
     """
     stripped = [(start + place - skip, form) for place, form in noted.stripped if place >= skip]
-    devicelog.add_stripped(connection, device.id, stripped)
+    if stripped:
+        devicelog.add_stripped(connection, device.id, stripped)
     for place, kind, body in noted.watched:
         if place >= skip and kind != b"closed":
             _cover(connection, device, kind, body)

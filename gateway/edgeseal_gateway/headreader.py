@@ -99,7 +99,8 @@ class HeadReader:
         if size < 2 or prev[0] >= size or prev[0] == 1 or (prev[0] == 0) != (prev_root == bytes(32)):
             return None
         seen = None if seen_log is None else (seen_log, uint_of(seen_size), seen_root)
-        return Head(data, size, root, prev, seen, cose.to_be_signed(protected, payload), data[-64:])
+        message = cose.sig_structure(data[2:at], data[at + 1 : -66])
+        return Head(data, size, root, prev, seen, message, data[-64:])
 
 
 def uint_of(encoded: bytes) -> int:
