@@ -26,12 +26,14 @@ def test_the_package_seals_an_inference(package: Path, tmp_path: Path) -> None:
     root = tmp_path / "root"
     run("dpkg-deb", "--extract", package, root)
     for place in ("usr/lib/systemd/system/edgeseal-agent.service", "usr/lib/sysusers.d/edgeseal.conf",
-                  "usr/share/edgeseal/firmware-config/provision-tpm.sh"):  # fmt: skip
+                  "usr/share/edgeseal/firmware-config/provision-tpm.sh", "usr/share/doc/edgeseal-agent/README.md",
+                  "usr/share/doc/edgeseal-agent/field-guide.md", "usr/share/doc/edgeseal-agent/operating.md",
+                  "usr/share/edgeseal/systemd/edgeseal-agent.service.d/10-tpm.conf"):  # fmt: skip
         assert (root / place).is_file()
     assert not list(root.rglob("edgeseal_gateway")) and not list(root.rglob("web3"))
     scripts = tmp_path / "scripts"
     run("dpkg-deb", "--control", package, scripts)
-    for name in ("postinst", "prerm"):
+    for name in ("postinst", "prerm", "postrm"):
         run("sh", "-n", scripts / name)
 
     device = tmp_path / "device"
