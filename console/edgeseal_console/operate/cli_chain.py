@@ -123,7 +123,7 @@ def _run_chain_show(args: argparse.Namespace) -> int:
             "network": network.rules.name, "finality": network.rules.finality,
             "confirmations": network.rules.confirmations,
         }  # fmt: skip
-    return show(args, fields, [f"{name:<20}{value}" for name, value in fields.items()])
+    return show(args, fields, [f"{name:<22}{value}" for name, value in fields.items()])
 
 
 def _run_fund(args: argparse.Namespace) -> int:
@@ -131,7 +131,8 @@ def _run_fund(args: argparse.Namespace) -> int:
 
     home = homes.load(args.home)
     sent = chain.fund(home, home.network(), args.address, say)
-    return show(args, {"address": args.address, "wei": sent}, [f"sent {sent} wei to {args.address}"])
+    line = f"sent {sent / 10**18:.6f} ETH ({sent} wei) to {args.address}"
+    return show(args, {"address": args.address, "wei": sent}, [line])
 
 
 def _run_deploy(args: argparse.Namespace) -> int:
@@ -155,12 +156,12 @@ def _run_deploy(args: argparse.Namespace) -> int:
         "chain_id": network.chain_id, "fleet_log": network.fleet_log.hex(),
     }  # fmt: skip
     return show(args, fields, [
-        f"network profile     {home.network_file}",
-        f"trust file          {home.folder / chain.TRUST_NAME}   for investigators; see edgeseal trust for more in it",
-        f"chain               {network.chain_id} ({network.kind})",
-        *(f"{name:<20}{address}" for name, address in _contracts(network).items()),
-        f"fleet log           {network.fleet_log.hex()}",
-        "next                edgeseal chain probe, then edgeseal keyset first --gateway-key … --out keyset-1.cbor",
+        f"network profile       {home.network_file}",
+        f"trust file            {home.folder / chain.TRUST_NAME}   for investigators; edgeseal trust puts more into it",
+        f"chain                 {network.chain_id} ({network.kind})",
+        *(f"{name:<22}{address}" for name, address in _contracts(network).items()),
+        f"fleet log             {network.fleet_log.hex()}",
+        "next                  the profile to the gateway; edgeseal chain probe; edgeseal keyset first --gateway-key … --out …",
     ])  # fmt: skip
 
 
