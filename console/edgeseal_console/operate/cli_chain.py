@@ -161,7 +161,7 @@ def _run_deploy(args: argparse.Namespace) -> int:
         f"chain                 {network.chain_id} ({network.kind})",
         *(f"{name:<22}{address}" for name, address in _contracts(network).items()),
         f"fleet log             {network.fleet_log.hex()}",
-        "next                  the profile to the gateway; edgeseal chain probe; edgeseal keyset first --gateway-key … --out …",
+        "next                  the profile to the gateway; chain probe; keyset first --gateway-key … --out …",
     ])  # fmt: skip
 
 
