@@ -7,7 +7,7 @@ connections: whoever holds the other end of the socket ends it by closing that, 
     tlspipe.py CA CERTIFICATE KEY              loads the three files and prints the version of OpenSSL
     tlspipe.py CA CERTIFICATE KEY HOST PORT    connects, checks the server as ``context`` says, and carries bytes
 
-What goes wrong is one line on standard error. Exit codes: 0 done, 1 no connection or a broken one, 2 files are no good.
+What goes wrong is one line on standard error, and exit code 1.
 """
 
 from __future__ import annotations
@@ -134,10 +134,22 @@ def _sign_in_tpm(settings: ssl.SSLContext) -> None:
     settings._msg_callback = seen  # type: ignore[attr-defined]
 
 
-def _carry(settings: ssl.SSLContext, host: str, port: int) -> None:
-    """Connect, check the server, and carry bytes until one side closes. Raises OSError."""
+def _settings(files: list[str]) -> ssl.SSLContext:
+    """Load the three files, the key into the TPM. Raises OSError, ValueError."""
+    settings = context(*files)
+    settings.options |= ssl.OP_NO_RENEGOTIATION  # so that the key is asked once
+    _sign_in_tpm(settings)
+    return settings
+
+
+def _carry(files: list[str], host: str, port: int) -> None:
+    """Connect, check the server, and carry bytes until one side closes. Raises OSError, ValueError.
+
+    The TPM is not troubled before the broker answers: a device may be offline for weeks.
+    """
     with socket.create_connection((host, port), CONNECT_TIMEOUT_S) as plain:
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        settings = _settings(files)
         with settings.wrap_socket(plain, server_hostname=host) as secure, socket.socket(fileno=0) as clear:
             signal.alarm(0)
             Pipe(clear, secure).run()
@@ -148,23 +160,17 @@ def main(words: list[str]) -> int:
     for ignored in (signal.SIGTERM, signal.SIGINT):  # a stop of the whole service: the program still has to say goodbye
         signal.signal(ignored, signal.SIG_IGN)
     signal.alarm(HANDSHAKE_ALARM_S)
-    ca, certificate, key, *where = words
+    files, where = words[:3], words[3:]
     try:
-        settings = context(ca, certificate, key)
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    settings.options |= ssl.OP_NO_RENEGOTIATION  # so that the key is asked once
-    _sign_in_tpm(settings)
-    if not where:
-        print(ssl.OPENSSL_VERSION)
-        return 0
-    try:
-        _carry(settings, where[0], int(where[1]))
+        if where:
+            _carry(files, where[0], int(where[1]))
+        else:
+            _settings(files)
+            print(ssl.OPENSSL_VERSION)
     except ssl.SSLCertVerificationError as error:
         print(f"the broker's certificate is refused: {error.verify_message}", file=sys.stderr)
         return 1
-    except OSError as error:
+    except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
