@@ -12,6 +12,7 @@ from edgeseal_gateway.chain.sendstate import Do, Mined, Seen, SendState, State
 from edgeseal_gateway.store import attempts
 from edgeseal_gateway.store.anchors import Anchor
 from edgeseal_gateway.store.attempts import Attempt
+from edgeseal_gateway.store.database import LARGEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Tracker:
                     if one.client is look.client:
                         raise
                     break
-                if receipt is None or header is None or receipt.tx != tx:
+                if receipt is None or header is None or receipt.tx != tx or receipt.block_number > LARGEST:
                     continue
                 if header.hash == receipt.block_hash:
                     return receipt, one

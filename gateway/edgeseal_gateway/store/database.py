@@ -100,7 +100,8 @@ class Database:
         """Run the block as one transaction: durable when it ends well, undone when it raises.
 
         Raises:
-            Unavailable: ``store_unavailable`` (disk full, I/O error, locked for a minute): nothing was written.
+            Unavailable: ``store_unavailable`` (disk full, I/O error, locked for a minute), ``store_range`` (a number
+                larger than any it holds): nothing was written.
             InvariantBroken: ``store_corrupt``.
         """
         connection = self.connection
@@ -138,6 +139,8 @@ def named_errors() -> Iterator[None]:
         raise _unavailable(error) from error
     except sqlite3.DatabaseError as error:
         raise _damaged(error) from error
+    except OverflowError as error:
+        raise Unavailable("store_range", "somebody names a number that is larger than any the store holds") from error
 
 
 def _unavailable(error: Exception) -> EdgesealError:

@@ -389,3 +389,8 @@ def test_a_store_that_fails_keeps_nothing_of_the_batch(founded: Founded, monkeyp
     assert founded.known(device).size == 0
     assert founded.take(device, segment_of(device, 0)) == []
     assert founded.known(device).size == 2
+
+
+def test_a_number_that_no_store_holds_is_an_error_with_a_name(founded: Founded) -> None:
+    with pytest.raises(Unavailable, match="store_range"), founded.database.write() as connection:
+        connection.execute("UPDATE device SET contact = ?", (1 << 63,))
