@@ -298,6 +298,21 @@ def test_events_say_when_an_end_was_registered_where_they_add_up_to_the_state() 
     assert (found := read_key(node)) is not None and [i.ended_at for i in found.intervals] == [None, None]
 
 
+def test_one_of_two_endpoints_may_have_pruned_its_logs() -> None:
+    world, device = simple()
+    whole, pruned = Node(A, world, device, held=((3, 10),)), Node(B, world, device, held=((3, 10),))
+    whole.events = {
+        1: happened("KeyRegistered", 0, **{"from": 3}),
+        2: happened("KeySuspended", 1, until=10, anchored=12),
+    }
+    pruned.events = {2: whole.events[2]}
+    view: ChainView = asked([whole, pruned], told(world))
+    assert view.state is not None and view.problems == ()
+    assert [(i.until, i.ended_at) for i in view.state.keys[device.key.kid].intervals] == [(10, None)]
+    pruned.held = ((3, 9),)
+    assert asked([whole, pruned], told(world)).problems[0][0] == "rpc_disagree"
+
+
 def test_more_intervals_than_the_contract_keeps_are_not_believed() -> None:
     node = Node(A, *simple(), held=((0, 1),) * 17 + ((3, OPEN),))
     view = asked([node], told(node.world, endpoints=(A,)))

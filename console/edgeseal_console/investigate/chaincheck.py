@@ -13,12 +13,14 @@ Whatever two endpoints disagree about is believed of neither, nor is one that co
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from edgeseal.adapters.evm import EvmClient
 from edgeseal.errors import EdgesealError, Unavailable
+from edgeseal.network import endpoint_name as name_of
 from edgeseal.trust import OPERATOR, ChainTrust, Trust
-from edgeseal.verify.chain import ChainView
+from edgeseal.verify.chain import ChainState, ChainView, RegistryKey
 from edgeseal_console.investigate.chainread import Asked, open_state, read_proofs, read_state
 from edgeseal_console.investigate.endpoint import Endpoint
 
@@ -64,12 +66,12 @@ def _agreed(trust: Trust, endpoints: Sequence[Endpoint], asked: Asked, why: str)
     """Return what all endpoints say alike."""
     chain = trust.chain
     assert chain is not None
-    how = f"RPC {' and '.join(endpoint.url for endpoint in endpoints)}, {why}"
+    how = f"RPC {' and '.join(name_of(endpoint.url) for endpoint in endpoints)}, {why}"
     try:
         # (3)
         for endpoint in endpoints:
             if endpoint.chain_id() != chain.id:
-                return _nothing("wrong_chain", f"{endpoint.url} serves another chain than {chain.id}")
+                return _nothing("wrong_chain", f"{name_of(endpoint.url)} serves another chain than {chain.id}")
         # (4)
         number = min(_final(endpoint, chain) for endpoint in endpoints)
         headers = [endpoint.header(number) for endpoint in endpoints]
@@ -81,14 +83,17 @@ def _agreed(trust: Trust, endpoints: Sequence[Endpoint], asked: Asked, why: str)
             if problem:
                 return _nothing(*problem)
             if any(_contradicts(endpoint, block) for block in chain.blocks & set(asked.blocks)):
-                return _nothing("rpc_disagree", f"{endpoint.url} holds another block than one the trust file names")
+                return _nothing(
+                    "rpc_disagree", f"{name_of(endpoint.url)} holds another block than one the trust file names"
+                )
         # (6)
         readers = [open_state(endpoint, chain, headers[0]) for endpoint in endpoints]
         states = [
             read_state(endpoint, reader, trust, asked.kids, headers[0])
             for endpoint, reader in zip(endpoints, readers, strict=True)
         ]
-        if any(state != states[0] for state in states):
+        state = _common(states)
+        if state is None:
             return _nothing("rpc_disagree", f"the endpoints report different state at block {number}")
         # (7)
         final = frozenset(
@@ -97,13 +102,35 @@ def _agreed(trust: Trust, endpoints: Sequence[Endpoint], asked: Asked, why: str)
         proofs = next((read_proofs(reader, trust, asked) for reader in readers if reader is not None), None)
     except EdgesealError as error:
         return _nothing(error.code, f"the chain could not be read: {error.message}")
-    return ChainView(how, final, states[0], proofs=proofs)
+    return ChainView(how, final, state, proofs=proofs)
+
+
+def _common(states: Sequence[ChainState]) -> ChainState | None:
+    """Return the state that all endpoints tell, None where they tell different ones.
+
+    When an end of a key was registered is told by logs, which one endpoint may have pruned: then it is not known.
+    """
+    first, *others = states
+    if any(replace(other, keys=_undated(other)) != replace(first, keys=_undated(first)) for other in others):
+        return None
+    plain = _undated(first)
+    same = {
+        kid: key if all(other.keys[kid] == key for other in others) else plain[kid] for kid, key in first.keys.items()
+    }
+    return replace(first, keys=same)
+
+
+def _undated(state: ChainState) -> dict[bytes, RegistryKey]:
+    return {
+        kid: replace(key, intervals=tuple(replace(interval, ended_at=None) for interval in key.intervals))
+        for kid, key in state.keys.items()
+    }
 
 
 def _final(endpoint: Endpoint, chain: ChainTrust) -> int:
     header = endpoint.header("latest" if chain.kind == OPERATOR else "finalized")
     if header is None:
-        raise Unavailable("rpc_answer", f"{endpoint.url} names no final block")
+        raise Unavailable("rpc_answer", f"{name_of(endpoint.url)} names no final block")
     return int(header.number)
 
 
@@ -115,7 +142,7 @@ def _code_problem(endpoint: Endpoint, chain: ChainTrust, number: int) -> tuple[s
         if address is None or code is None:
             return "code_unknown", f"the trust file does not give the {what}'s address and code hash"
         if endpoint.code_hash(address, number) != code:
-            return "code_mismatch", f"at {endpoint.url} the {what} has other code than the trusted one"
+            return "code_mismatch", f"at {name_of(endpoint.url)} the {what} has other code than the trusted one"
     return None
 
 
