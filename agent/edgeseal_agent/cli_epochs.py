@@ -81,6 +81,9 @@ def add_options(sub: argparse.ArgumentParser, name: str) -> None:
         sub.add_argument("--unanswered", action="store_true", help="do not ask: put down that nothing is known")
     if name in ("decommission", "lost"):
         sub.add_argument(
-            "--wait-s", type=float, default=PATIENCE_S, metavar="S",
+            "--wait-s",
+            type=float,
+            default=PATIENCE_S,
+            metavar="S",
             help="seconds for the gateway to answer (%(default)s)",
         )

@@ -94,9 +94,7 @@ def _missing(store: Store, records: Sequence[tuple[str, Fields]]) -> list[tuple[
 
 
 @contextmanager
-def _writing(
-    config: Config, store: Store, boot: int, signer: Signer | None = None
-) -> Iterator[tuple[Journal, Sealer]]:
+def _writing(config: Config, store: Store, boot: int, signer: Signer | None = None) -> Iterator[tuple[Journal, Sealer]]:
     """Run a journal and a sealer over the store."""
     known = identity.Identity.of(store.meta())
     sealer = Sealer(store, signer or identity.open_signer(config.key, known.key))

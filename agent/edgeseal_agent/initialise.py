@@ -183,9 +183,7 @@ def _begin(config: Config, pack: Pack) -> None:
     # Durable: key, secret and an empty log of that key; a restart goes on with writing and signing it.
 
 
-def _write_log(
-    config: Config, store: Store, pack: Pack, signer: Signer, predecessor: Predecessor | None
-) -> None:
+def _write_log(config: Config, store: Store, pack: Pack, signer: Signer, predecessor: Predecessor | None) -> None:
     """Append what is missing of genesis and key.bound, and sign the head of size 2: the key's first signature."""
     if predecessor is not None:
         predecessor.check_successor(config.name, config.epoch)

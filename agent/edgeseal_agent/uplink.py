@@ -296,6 +296,5 @@ class Uplink:
         self._hello_at_s = max(self._hello_at_s, now_s + (self._state.wait_s(now_s) or 0.0))
 
 
-
 def _nothing() -> None:
     """The event that only wakes the thread."""

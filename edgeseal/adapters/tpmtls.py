@@ -197,9 +197,7 @@ def _check_key(path: Path, data: bytes) -> None:
 
 
 def _not_in_tpm(path: Path, why: str) -> UsageError:
-    return UsageError(
-        "tls_key_not_in_tpm", f"{path}: {why}", f"{MAKE}; or say what it is: mqtt.tls_key: file"
-    )
+    return UsageError("tls_key_not_in_tpm", f"{path}: {why}", f"{MAKE}; or say what it is: mqtt.tls_key: file")
 
 
 def _said(data: bytes) -> str:

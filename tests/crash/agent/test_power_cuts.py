@@ -118,9 +118,10 @@ def test_again_and_again(
         audit(rig)
         check(rig, gateway)
         assert rows(rig, "SELECT count(*) FROM records WHERE kind = 'inference'") == [(given,)]
-        assert gateway.held(rig.log)[-1] == merkle.leaf_hash(
-            rows(rig, "SELECT header FROM records ORDER BY seq DESC LIMIT 1")[0][0]
-        ).hex()
+        assert (
+            gateway.held(rig.log)[-1]
+            == merkle.leaf_hash(rows(rig, "SELECT header FROM records ORDER BY seq DESC LIMIT 1")[0][0]).hex()
+        )
         rig.run("export", "--out", str(tmp_path / "export"))
         with opened(tmp_path / "export") as bundle:
             verdict = verify.verify(bundle, ask=("integrity", "append_only"))

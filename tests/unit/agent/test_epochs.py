@@ -386,8 +386,11 @@ def test_a_gateway_can_neither_invent_a_head_nor_hide_that_it_holds_more(rig: Ri
     class Liar(Wire):
         def publish(self, topic: str, payload: bytes) -> None:
             assert self.uplink is not None
-            for reply in (first, (topics.down(log, "receipt"), b"\x00"),
-                          (topics.down(log, "refusal"), Refusal(log, "device_behind", "", 9).encode())):
+            for reply in (
+                first,
+                (topics.down(log, "receipt"), b"\x00"),
+                (topics.down(log, "refusal"), Refusal(log, "device_behind", "", 9).encode()),
+            ):
                 self.uplink.received(*reply, lambda: None)
 
     def dial(settings: Config, log: bytes, received: Any) -> Any:
