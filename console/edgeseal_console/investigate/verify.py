@@ -99,6 +99,8 @@ def render(verdict: Verdict, trusted: bool) -> str:
             lines += [
                 f"  {question:<18}  {_place(entry)}{entry.reason}: {safe(entry.detail)}" for question, entry in found
             ]
+    if any(entry.reason == "foreign_root" for _, entry in verdict.failures):
+        lines += ["", "The trust file names another tenant root than this evidence: is it the one meant for it?"]
     if not trusted:
         lines += [
             "",
