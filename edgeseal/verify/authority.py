@@ -42,11 +42,12 @@ def judge_commands(
         return frozenset()
     if not history.holes:
         need_signed(case, history, compared)
-    for seq, reason, detail in commands.unsure:
-        if view.keysets_known:
-            case.fail(reason, detail, seq)
+    for seq, defect in commands.unsure:
+        detail = f"record {seq}: its receipt does not hold: {defect.detail}"
+        if view.sure(defect):
+            case.fail(defect.reason, detail, seq)
         else:
-            case.leave_open("keysets_incomplete", f"{detail} by the keysets here, and nothing shows that they are all")
+            case.leave_open("keysets_incomplete", f"{detail}, and nothing shows that these are all keysets")
     found = enrolment_of(history, view)
     if found is None and commands.taken:
         case.leave_open("not_enrolled", "no enrolment is shown, so this device's audiences are not known")

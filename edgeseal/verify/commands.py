@@ -12,7 +12,7 @@ from edgeseal import statements
 from edgeseal.errors import EvidenceError
 from edgeseal.merkle import leaf_hash, root_from_inclusion
 from edgeseal.statements.command import Command
-from edgeseal.verify.fleet import UNSURE, Fleet
+from edgeseal.verify.fleet import UNSURE, Defect, Fleet
 from edgeseal.verify.history import History, Seen
 
 
@@ -44,7 +44,7 @@ class Commands:
         self.received: list[Taken] = []
         self.refused: set[bytes] = set()
         self.uncounted = False
-        self.unsure: list[tuple[int, str, str]] = []
+        self.unsure: list[tuple[int, Defect]] = []
         self._unread = False
 
     def see(self, record: Seen) -> None:
@@ -81,12 +81,12 @@ class Commands:
         if receipt is None:
             found = self._fleet.defects[before:]
             del self._fleet.defects[before:]  # it is this device's record, not the fleet log, that is wrong
-            reason, detail = found[0].reason if found else "receipt_proof", f"record {seq}: its receipt does not hold"
-            if reason in UNSURE:
-                self.unsure.append((seq, reason, detail))
+            if found and found[0].reason in UNSURE:
+                self.unsure.append((seq, found[0]))
                 self._unread = True
             else:
-                self._case.fail(reason, detail, seq)
+                reason = found[0].reason if found else "receipt_proof"
+                self._case.fail(reason, f"record {seq}: its receipt does not hold", seq)
             return
         digest = sha256(fields["cmd"]).digest()
         root = root_from_inclusion(leaf_hash(fields["cmd"]), receipt.index, receipt.size, receipt.path)

@@ -53,11 +53,14 @@ class KeysetAt:
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """A leaf that is not what it claims to be."""
+    """A leaf or head that is not what it claims to be; ``reach`` is the fleet size below which all keysets must be
+    known before it is sure that its signer might not sign.
+    """
 
     position: int | None
     reason: str
     detail: str
+    reach: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ class Fleet:
             try:
                 self._take(position, raw)
             except EvidenceError as error:
-                self.defects.append(Defect(position, error.code, f"statement {position}: {error.message}"))
+                self.defects.append(Defect(position, error.code, f"statement {position}: {error.message}", position))
         for raw in bundle.fleet_heads():
             self.take_head(raw, "a signed fleet head in the bundle")
         for raw in bundle.receipts():
@@ -140,14 +143,16 @@ class Fleet:
         Where no keyset is shown at all, as in what a device exports before it met a gateway, nothing says whose key it
         is: it is neither taken nor a defect.
         """
+        reach = 0
         try:
             signed = SignedFleetHead.decode(raw)
+            reach = signed.head.size
             if not self.keysets and signed.head.log == self.log:
                 self.unjudged.append(where)
                 return None
             head = signed.verify(self._gateway(signed.signed.kid, signed.head.log))
         except EvidenceError as error:
-            self.defects.append(Defect(None, error.code, f"{where}: {error.message}"))
+            self.defects.append(Defect(None, error.code, f"{where}: {error.message}", reach))
             return None
         return self._see(head.size, head.root, signed.signed.kid, where)
 
@@ -157,17 +162,17 @@ class Fleet:
         Returns it if it verifies; the position is then proved under the receipt's head. A receipt for a position that
         the bundle does not show says nothing and returns None; one that is of another leaf waits for :meth:`retry`.
         """
-        position = None
+        position, reach = None, 0
         try:
             receipt = Receipt.decode(raw)
-            position = receipt.index
+            position, reach = receipt.index, receipt.size
             entry = leaf if leaf is not None else self.leaves.get(position)
             if receipt.kind != INCLUSION or entry is None:
                 return None
             self._hold(receipt, entry, where)
             return receipt
         except EvidenceError as error:
-            defect = Defect(position, error.code, f"{where}: {error.message}")
+            defect = Defect(position, error.code, f"{where}: {error.message}", reach)
             if leaf is None and position is not None:
                 self._suspect.append((raw, where, defect))
             else:

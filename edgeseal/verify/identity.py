@@ -21,7 +21,6 @@ from edgeseal.trust import Trust
 from edgeseal.verify.attested import Assurance, assurance, judge_same_tpm, read_evidence
 from edgeseal.verify.case import Case
 from edgeseal.verify.chain import RegistryKey
-from edgeseal.verify.fleet import UNSURE
 from edgeseal.verify.history import History
 from edgeseal.verify.logs import Compared, need_signed
 from edgeseal.verify.standing import judge_operator_proved
@@ -124,10 +123,10 @@ def judge_attribution(
         case.leave_open("genesis_missing", "genesis and key.bound are not here")
         return
     for defect in history.defects:
-        if defect.reason in UNSURE and not view.keysets_known:
-            case.leave_open("keysets_incomplete", f"{defect.detail}, and nothing shows that these are all keysets")
-        else:
+        if view.sure(defect):
             case.fail(defect.reason, defect.detail, 0)
+        else:
+            case.leave_open("keysets_incomplete", f"{defect.detail}, and nothing shows that these are all keysets")
     if genesis["root"] != view.fleet.root:
         case.fail("foreign_root", f"genesis names tenant root {genesis['root'].hex()}", 0)
     if genesis["home"] != view.fleet.log:

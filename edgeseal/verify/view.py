@@ -20,7 +20,7 @@ from edgeseal.head import DeviceHead
 from edgeseal.merkle import Frontier
 from edgeseal.snapshot import AbsenceProof, SnapshotProof
 from edgeseal.verify.chain import Anchor, Anchors, Ground
-from edgeseal.verify.fleet import Fleet
+from edgeseal.verify.fleet import UNSURE, Defect, Fleet
 from edgeseal.verify.graph import Graph, Node, Tree
 from edgeseal.verify.snapshots import Snapshots, SubjectView
 from edgeseal.verify.state import States
@@ -97,11 +97,15 @@ class View:
         at = bisect_right(self._anchored, position, key=lambda anchor: anchor.size)
         return self._anchored[at] if at < len(self._anchored) else None
 
-    @property
-    def keysets_known(self) -> bool:
-        """Whether all statements, or a snapshot that counts them, show that the keysets here are all there were."""
+    def sure(self, defect: Defect) -> bool:
+        """Say whether a defect stands whatever keysets are not here: it is none of its signer's, or all statements, or
+        a snapshot that counts keysets, show that those here are all there were.
+        """
+        if defect.reason not in UNSURE:
+            return True
         told = self.subject(self.fleet.log.hex())
-        return told.ground is not None and (told.problem is None or told.problem[0] == "newer_anchor")
+        known = told.ground is not None and (told.problem is None or told.problem[0] == "newer_anchor")
+        return known and defect.reach <= told.as_of
 
     def on_chain(self, position: int) -> bool:
         """Say whether all statements up to a believed anchor above a position are here."""

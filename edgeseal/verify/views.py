@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from edgeseal.statements.enrolment import Enrolment
 from edgeseal.statements.revocation import Revocation
 from edgeseal.verify.case import Case, Cases
-from edgeseal.verify.fleet import UNSURE
 from edgeseal.verify.history import History
 from edgeseal.verify.identity import enrolment_of
 from edgeseal.verify.logs import Compared, compare
@@ -166,9 +165,8 @@ def judge_fleet(cases: Cases, view: View, histories: Iterable[History]) -> None:
         for one in (case, grows):
             one.leave_open("unlinked", f"signed heads of size {sizes} are not shown to belong to the same log")
     # (2)
-    sure = view.keysets_known
     for defect in view.fleet.defects:
-        if defect.reason in UNSURE and not sure:
+        if not view.sure(defect):
             detail = f"nothing shows that the keysets here are all there were: {defect.detail}"
             cases["position"].leave_open("keysets_incomplete", detail)
             continue

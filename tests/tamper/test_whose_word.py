@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from edgeseal.head import Seen
+from edgeseal.head import Seen, SignedDeviceHead
 from edgeseal.verify import verify
+from tests.tamper.by_gateway import rotated as rotated_gateway
 from tests.tamper.evidence import Evidence, given, partial, state_of
 from tests.tamper.test_not_shown import answers
 from tests.world import Device, Key, World, simple
@@ -126,3 +127,19 @@ def test_a_registry_read_at_an_older_size_does_not_outweigh_a_revocation_above_i
     world.deliver(device)
     world.head()
     assert answers(replace(given(world), chain=chain), "key_valid") == {"key_valid": ("failed", "key_revoked")}
+
+
+def test_a_fleet_head_of_a_gateway_that_a_later_keyset_names_is_not_false() -> None:
+    world, device, _ = rotated_gateway()
+    cut = world.statements.index(world.keysets[1])
+    kept = [head for head in device.heads if head in world.statements[:cut]]
+    size = max(SignedDeviceHead.decode(head).head.size for head in kept)
+    found = answers(
+        given(world, items={device.log: device.items()[:size]}, device_heads={device.log: kept}, statements=range(cut)),
+        "position",
+        "attribution",
+    )
+    assert found == {"position": ("not_answered", "keysets_incomplete"), "attribution": ("ok", "PROVED")}
+    world.last = (2, world.root_hash(2))
+    world.head(key=Key(4_444))
+    assert answers(given(world), "position") == {"position": ("failed", "unknown_gateway")}
