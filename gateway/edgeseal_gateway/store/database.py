@@ -55,7 +55,7 @@ class Database:
 
     @staticmethod
     def create(path: Path) -> None:
-        """Write an empty store at ``path``, whose directory exists.
+        """Write an empty store at ``path``, whose directory exists; mode 0600: it holds what commands say.
 
         Raises:
             UsageError: ``store_exists``.
@@ -63,6 +63,8 @@ class Database:
         """
         if path.exists():
             raise UsageError("store_exists", f"there is a store at {path} already", "`init` is for a new gateway only")
+        with named_errors():
+            path.touch(0o600)
         with named_errors(), contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
             connection.execute("PRAGMA journal_mode=WAL")

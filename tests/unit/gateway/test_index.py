@@ -90,3 +90,11 @@ def test_one_that_is_deleted_while_it_is_used_is_built_again(founded: Founded, t
         assert size(readers) == 0
     work(indexer)
     assert size(readers) == device.size
+
+
+def test_store_and_index_are_for_one_account(founded: Founded, tmp_path: Path) -> None:
+    work(Indexer(founded.database, tmp_path / "index.db"))
+    with founded.database.write() as connection:
+        connection.execute("UPDATE device SET contact = 0")
+    found = {path.name: path.stat().st_mode & 0o077 for path in tmp_path.iterdir() if ".db" in path.name}
+    assert {"gateway.db", "gateway.db-wal", "index.db"} <= set(found) and set(found.values()) == {0}
