@@ -240,6 +240,22 @@ def test_a_report_and_a_timeline_say_where_they_end(
     assert len(told["timeline"]) == 5 and told["timeline_cut"] is True
 
 
+def test_an_end_that_is_missing_and_records_left_out_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world, device = simple()
+    files = world.files([device], items={device.log: device.items()[:30]})
+    _, told = as_json(capsys, "replay", write(tmp_path, files), "--ask", "integrity")
+    last = told["timeline"][-1]
+    assert (last["kind"], last["seq"], last["count"], last["gap"]) == ("missing", 30, device.size - 30, True)
+    device.infer(2)  # never sealed
+    assert run(capsys, "collect", "--device", write(tmp_path, world.files()), "--out", tmp_path / "out.zip")[0] == 0
+    (tmp_path / "again").mkdir()
+    code = cli.main(["collect", "--device", str(tmp_path / "case.zip"), "--out", str(tmp_path / "again" / "out.zip")])
+    told = capsys.readouterr()
+    assert code == 0 and "2 records left out" in told.out and "no signed head covers them" in told.err
+
+
 def test_what_is_attested_is_never_shown_as_proved() -> None:
     attested = Answer("ok", "", ground="ATTESTED", by=None)
     assert ground(attested) == "ATTESTED by nobody named"

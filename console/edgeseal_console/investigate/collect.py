@@ -153,7 +153,12 @@ class Collection:
         theirs = self._items(log) if known else iter(())
         none: Iterator[Item] = iter(())
         ours = reduce(merged, (whole_run(export, log) for export in own), none)
-        writer.records(log, self._watched(islice(merged(theirs, ours), end)))
+        items = merged(theirs, ours)
+        writer.records(log, self._watched(islice(items, end)))
+        left = 0 if self.anchored_only else sum(1 for _ in items)
+        if left:
+            self.say(f"  {left} records are left out: no signed head covers them, so that they show nothing")
+            self._count("records left out", left)
         writer.heads(log, sorted(heads, key=lambda raw: (head_size(raw), raw)))
         self._count("device heads", len(heads))
         if own:

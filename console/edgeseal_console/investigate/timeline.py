@@ -11,6 +11,7 @@ from typing import Any, Final
 from edgeseal import statements
 from edgeseal.bundle import Bundle
 from edgeseal.errors import EvidenceError
+from edgeseal.head import SignedDeviceHead
 from edgeseal.record import Header, body_hash, decode_body
 from edgeseal.segment import item_from_list
 from edgeseal.statements.command import Command
@@ -68,6 +69,17 @@ def events(bundle: Bundle, log: bytes, start: int = 0) -> Iterator[Event]:
             yield event
         expected = first + len(items)
     yield from _flush(run)
+    signed = max((_size(raw) for raw in bundle.heads(log)), default=0)
+    if signed > max(expected, start):
+        text = f"a head here says that there are {signed} records, those from {expected} on are not in the bundle"
+        yield Event(expected, "missing", 0, 0, text, signed - expected, True)
+
+
+def _size(raw: bytes) -> int:
+    try:
+        return SignedDeviceHead.decode(raw).head.size
+    except EvidenceError:
+        return 0
 
 
 def _flush(run: list[Event]) -> Iterator[Event]:
