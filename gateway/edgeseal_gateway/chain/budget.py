@@ -29,6 +29,10 @@ class SpendLimits:
     per_day_wei: int
 
 
+LONG_DAYS: Final = 3_650
+"""For more days than this a figure says nothing."""
+
+
 class Funds(Enum):
     """How the account stands."""
 
@@ -104,7 +108,10 @@ def balance_state(balance: int, in_flight: int, daily_spend: int, alarm_days: in
     if days is not None and free < daily_spend * alarm_days:
         words = f"it holds {ether(balance)}, enough for {days:.1f} days at {ether(daily_spend)} a day; the alarm is at "
         return BalanceState(Funds.LOW, days, words + f"{alarm_days} days: send it {ether(daily_spend * alarm_days)}")
-    lasts = "nothing was spent yet" if days is None else f"it lasts {days:.1f} days"
+    if days is None:
+        lasts = "nothing was spent yet"
+    else:
+        lasts = "it lasts for years" if days > LONG_DAYS else f"it lasts {days:.1f} days"
     return BalanceState(Funds.OK, days, f"it holds {ether(balance)}; {lasts}")
 
 

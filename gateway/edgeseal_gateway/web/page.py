@@ -114,7 +114,7 @@ def _cards(state: dict[str, Any]) -> str:
         (
             "on the way to the chain",
             f"{waiting:,}" if waiting else "–",
-            ", ".join(f"{one['size']:,} {one['state']}" for one in on_way) or ("waits" if waiting else ""),
+            ", ".join(f"{one['size']:,} {one['state']}" for one in on_way) or ("waits" if waiting else "nothing waits"),
         ),
         *([] if account is None or account["words"] is None else [("account", account["funds"], account["words"])]),
     )

@@ -67,7 +67,8 @@ def test_S24_whoever_asks_before_each_payment_stays_within_both(asks: list[tuple
 
 def test_S26_an_account_that_lasts_is_no_news() -> None:
     state = balance_state(100 * ETHER, ETHER, ETHER, 7)
-    assert state.funds is Funds.OK and state.days == 99.0
+    assert state.funds is Funds.OK and state.days == 99.0 and state.words.endswith("it lasts 99.0 days")
+    assert balance_state(10_000 * ETHER, 0, ETHER, 7).words.endswith("it lasts for years")
 
 
 def test_S26_the_alarm_comes_days_before_the_end() -> None:
