@@ -88,9 +88,16 @@ class Policy:
         """Whether the keyset in force is known: no record that may have changed it is missing."""
         return self._known and not self._history.holes
 
+    @property
+    def _foreign(self) -> bool:
+        """Whether genesis names another tenant than the one asked about."""
+        genesis, fleet = self._history.genesis, self._fleet
+        return genesis is not None and fleet is not None and genesis["root"] != fleet.root
+
     def _compare(self, seq: int) -> bool:
         """Compare the keyset just taken with the fleet log's of that version; return whether that one is shown."""
-        known = {entry.keyset.version: entry.digest for entry in self._fleet.keysets} if self._fleet else {}
+        fleet = None if self._foreign else self._fleet
+        known = {entry.keyset.version: entry.digest for entry in fleet.keysets} if fleet else {}
         if known.get(self._version, self._digest) != self._digest:
             detail = f"the fleet log holds another keyset {self._version} than record {seq}"
             self._case.fail("keyset_forked", detail, seq)
@@ -141,6 +148,8 @@ class Policy:
             case.leave_open(
                 "genesis_missing", "genesis and key.bound, which name tenant root and first keyset, are not here"
             )
+        elif self._foreign:
+            case.leave_open("no_keyset", "genesis names another tenant root, whose keysets are not this tenant's")
         elif self._unseen:
             case.leave_open("no_keyset", "nothing shows that the keyset which key.bound names is one of the tenant's")
         case.prove(

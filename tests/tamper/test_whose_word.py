@@ -143,3 +143,18 @@ def test_a_fleet_head_of_a_gateway_that_a_later_keyset_names_is_not_false() -> N
     world.last = (2, world.root_hash(2))
     world.head(key=Key(4_444))
     assert answers(given(world), "position") == {"position": ("failed", "unknown_gateway")}
+
+
+def test_a_device_that_goes_by_another_tenants_keysets_goes_by_none_of_this_ones() -> None:
+    ours, theirs = World(1), World(2)
+    stranger = theirs.device("cam-1")
+    theirs.add(theirs.next_keyset())
+    stranger.take_policy()
+    stranger.seal()
+    theirs.deliver(stranger)
+    theirs.anchor()
+    assert answers(given(theirs), "policy") == {"policy": ("ok", "PROVED")}
+    ours.anchor()
+    ours.devices.append(stranger)
+    for evidence in (given(theirs, trust=ours.trust()), given(ours)):
+        assert answers(evidence, "policy") == {"policy": ("not_answered", "no_keyset")}
