@@ -127,3 +127,11 @@ def test_the_installed_program_prints_its_help(program: str) -> None:
 def test_a_command_line_that_makes_no_sense_is_refused(program: str) -> None:
     for words in ((), ("no-such-command",), (next(iter(choices_of(parser_of(program)))), "--no-such-option")):
         assert "usage:" in str(refusal((program, *words)))
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_readme_names_every_command(program: str) -> None:
+    lines = (CHECKOUT / "README.md").read_text().splitlines()
+    (row,) = (line for line in lines if line.startswith(f"| `{program}` |"))
+    named = {word for words in re.findall(r"`([a-z ]+)`", row) for word in words.split()}
+    assert set(choices_of(parser_of(program))) - {"index"} <= named, "index is run by the gateway itself"
