@@ -46,9 +46,9 @@ def _make_source(parts: Parts) -> Source | None:
     if config.kind == "none" or config.path is None or config.done_dir is None or config.failed_dir is None:
         return None
 
-    def forget(source: str, names: list[str]) -> None:
-        rows = [(source, name) for name in names]
-        journal.execute(lambda c: c.executemany("DELETE FROM taken WHERE source = ? AND name = ?", rows))
+    def forget(source: str, notes: list[tuple[str, bytes]]) -> None:
+        rows = [(source, *note) for note in notes]
+        journal.execute(lambda c: c.executemany("DELETE FROM taken WHERE source = ? AND name = ? AND mark = ?", rows))
 
     return FolderSource(parts.store, config.path, config.done_dir, config.failed_dir, config.settle_ms, forget)
 

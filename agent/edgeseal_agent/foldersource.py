@@ -12,10 +12,12 @@ from contextlib import closing
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Final
 
 from edgeseal import cbor
 from edgeseal.errors import UsageError
+from edgeseal_agent.identity import sync_folder
 from edgeseal_agent.source import Also, Waiting, members, taken
 from edgeseal_agent.store import Store
 
@@ -40,9 +42,9 @@ class FolderSource:
         done_dir: Path,
         failed_dir: Path,
         settle_ms: int,
-        forget: Callable[[str, list[str]], None],
+        forget: Callable[[str, list[tuple[str, bytes]]], None],
     ) -> None:
-        """``forget`` takes source and names whose notes may go, and removes those some time later.
+        """``forget`` takes source and the notes that may go, each a name and a mark, and removes those some time later.
 
         Raises UsageError ``source_folder`` when one of the folders cannot be made or lies on another file system.
         """
@@ -52,6 +54,7 @@ class FolderSource:
         self._source = f"folder:{folder}"
         self._growing: dict[str, tuple[bytes, int]] = {}
         self._given: dict[str, bytes] = {}
+        self._moved: SimpleQueue[tuple[str, bytes]] = SimpleQueue()
         make_folders(folder, done_dir, failed_dir)
         self._resume(store)
 
@@ -64,7 +67,8 @@ class FolderSource:
             item = _look(path)
             if item is not None and item.mark == mark[1:]:
                 _move(path, self._done if mark[:1] == b"+" else self._failed)
-        self._forget(self._source, [name for name, _ in rows])
+            self._moved.put((name, mark))
+        self.tidy()
 
     @property
     def expecting(self) -> bool:
@@ -99,17 +103,30 @@ class FolderSource:
 
     def note(self, item: Waiting, ok: bool = True) -> Also:
         """See Source."""
-        mark = (b"+" if ok else b"-") + item.mark
-        return taken(self._source, item.name, mark)
+        return taken(self._source, item.name, _noted(item, ok))
 
     def settle(self, item: Waiting, ok: bool) -> None:
-        """See Source. When it returns the file is out of the way; a crash before that repeats the move."""
+        """See Source. When it returns the file is out of the way; a crash before ``tidy`` repeats the move."""
         path = self._folder / item.name
         current = _look(path)
         if current is not None and current.mark == item.mark:
             _move(path, self._done if ok else self._failed)
         self._given.pop(item.name, None)
-        self._forget(self._source, [item.name])
+        self._moved.put((item.name, _noted(item, ok)))
+
+    def tidy(self) -> None:
+        """See Source. The moves are durable before their notes go: a power cut must not bring an input back."""
+        notes = [self._moved.get_nowait() for _ in range(self._moved.qsize())]
+        if notes:
+            for folder in (self._done, self._failed, self._folder):
+                sync_folder(folder)
+            # Durable: the moves. A restart that still finds the notes finds no files to move.
+            self._forget(self._source, notes)
+
+
+def _noted(item: Waiting, ok: bool) -> bytes:
+    """Return the mark under which an input is noted as taken."""
+    return (b"+" if ok else b"-") + item.mark
 
 
 def make_folders(folder: Path, done_dir: Path, failed_dir: Path) -> None:

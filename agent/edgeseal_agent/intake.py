@@ -159,6 +159,15 @@ class Intake:
         fields = {"what": "input", "detail": f"{item.name[:80]}: {explain(error)}"}
         return self._journal.submit("fault", fields, self._source.note(item, ok=False))
 
+    def tidy(self) -> None:
+        """Let the source forget what it needs no more. For another thread: it may wait for the disk, and a disk that
+        fails ends the intake. Raises what the journal raises.
+        """
+        try:
+            self._source.tidy()
+        except OSError as error:
+            self.failure = _ended_by(error)
+
     def status(self) -> dict[str, Any]:
         """Return counters for ``status``: inputs put away, how many of them failed, in flight; and whether further ones
         wait for room.

@@ -26,6 +26,8 @@ def leave(parts: Parts) -> None:
             part.stop()
     try:
         if parts.journal.failure is None:
+            if parts.intake is not None:
+                parts.intake.tidy()
             parts.journal.append("shutdown", {"reason": "once" if not parts.stopping.is_set() else "signal"})
             # Durable with a head payload over everything; a restart signs it if we do not get that far.
             parts.sealer.wait_for(parts.journal.size, SEAL_TIMEOUT_S)

@@ -55,6 +55,9 @@ class ListSource:
     def settle(self, item: Waiting, ok: bool) -> None:
         """See Source: the note alone says it was taken."""
 
+    def tidy(self) -> None:
+        """See Source: no note is ever forgotten."""
+
 
 def _line(base: Path, name: str, line: str) -> Waiting:
     try:

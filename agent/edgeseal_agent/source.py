@@ -1,9 +1,9 @@
 """Where inputs come from: a watched folder or a one-shot list. None is taken twice, none is lost, whatever crashes.
 
 The order of steps that makes it so: (1) read the files; (2) run and record, and in the transaction of that record write
-down which file it was; (3) after the fsync move the file out of the folder; (4) forget the note. A crash before (2)
-leaves the file to be read again and no record; after (2) the note says that it only has to be moved; after (3) the
-note has no file and is forgotten.
+down which file it was; (3) after the fsync move the file out of the folder; (4) sync the folders, then forget the note.
+A crash before (2) leaves the file to be read again and no record; after (2) the note says that it only has to be moved;
+after (3) the note has no file and is forgotten, or, where the power went too, has its file again.
 
 One input is one file. For a model of several inputs it is a folder of files, taken in the order of their names; in a
 list also one line with several paths. A list has one input a line: paths separated by blanks, quoted where they hold
@@ -67,6 +67,12 @@ class Source(Protocol):
 
     def settle(self, item: Waiting, ok: bool) -> None:
         """Put away an input whose record (an inference, or with ``ok`` False a fault) is durable."""
+
+    def tidy(self) -> None:
+        """Forget what is only of use until inputs are surely put away; called now and then, by another thread.
+
+        Raises OSError.
+        """
 
 
 def members(folder: Path) -> list[Path]:

@@ -42,6 +42,8 @@ def _keep_house(parts: Parts) -> None:
     with suppress(Unavailable):
         parts.model_watch.look(time.monotonic())
         parts.lock_watch.look(time.monotonic())
+        if parts.intake is not None:
+            parts.intake.tidy()
         incidents.take_up(parts.config.state_dir, parts.store, parts.journal)
         parts.incident_rule.step()
         _make_room(parts)

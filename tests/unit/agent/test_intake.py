@@ -44,7 +44,7 @@ class Recorder:
 
 
 def make(bench: Bench, base: Path, room: Callable[[int], int] = lambda pending: 1 << 20) -> tuple[Intake, Engine]:
-    def forget(source: str, names: list[str]) -> None:
+    def forget(source: str, notes: list[tuple[str, bytes]]) -> None:
         bench.journal.execute(lambda c: c.execute("DELETE FROM taken"))
 
     source = FolderSource(bench.store, base / "in", base / "done", base / "failed", 0, forget)
@@ -74,6 +74,7 @@ def test_each_input_ends_in_a_record_or_in_a_fault(bench: Bench, tmp_path: Path)
         decode_body("fault", body)["detail"] for (body,) in bench.rows("SELECT body FROM records WHERE kind='fault'")
     ]
     assert [detail[:15] for detail in faults] == ["b: input_kind: ", "c: body_malform"]
+    intake.tidy()
     wait(lambda: bench.rows("SELECT count(*) FROM taken") == [(0,)])  # the notes go some time after the files
 
 

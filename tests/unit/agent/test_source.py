@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgeseal.errors import FormatError, UsageError
+from edgeseal_agent import foldersource
 from edgeseal_agent.foldersource import FolderSource
 from edgeseal_agent.listsource import ListSource
 from edgeseal_agent.source import Source, Waiting
@@ -17,9 +18,11 @@ from .conftest import Bench
 
 
 def folder(bench: Bench, base: Path, settle_ms: int = 0) -> FolderSource:
-    def forget(source: str, names: list[str]) -> None:
-        rows = [(source, name) for name in names]
-        bench.journal.execute(lambda c: c.executemany("DELETE FROM taken WHERE source = ? AND name = ?", rows)).result()
+    def forget(source: str, notes: list[tuple[str, bytes]]) -> None:
+        rows = [(source, *note) for note in notes]
+        bench.journal.execute(
+            lambda c: c.executemany("DELETE FROM taken WHERE source = ? AND name = ? AND mark = ?", rows)
+        ).result()
 
     return FolderSource(bench.store, base / "in", base / "done", base / "failed", settle_ms, forget)
 
@@ -49,9 +52,10 @@ def test_files_come_oldest_first_and_move_when_they_are_recorded(bench: Bench, t
     assert [item.read() for item in items] == [(b"c",), (b"a",), (b"b",)]
     assert source.waiting() == []  # given once
     for item in items:
-        record(bench, source, item)
+        record(bench, source, item, item.name != "b")
         source.settle(item, item.name != "b")
     assert (names(tmp_path / "in"), names(tmp_path / "done"), names(tmp_path / "failed")) == ([], ["a", "c"], ["b"])
+    source.tidy()
     assert bench.rows("SELECT count(*) FROM taken") == [(0,)]
 
 
@@ -80,6 +84,42 @@ def test_a_crash_after_the_move_forgets_the_note(bench: Bench, tmp_path: Path) -
     path.rename(tmp_path / "done" / "a")
     assert folder(bench, tmp_path).waiting() == []
     assert bench.rows("SELECT count(*) FROM taken") == [(0,)]
+
+
+def test_a_power_cut_brings_no_input_back_without_its_note(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A move is sure only when its folders are synced; the store may lie on another disk, and be quicker."""
+    path = drop(tmp_path, "a")
+    source = folder(bench, tmp_path)
+    (item,) = source.waiting()
+    record(bench, source, item)
+    source.settle(item, True)
+    (tmp_path / "done" / "a").rename(path)  # the power went, and the move with it
+    after = folder(bench, tmp_path)
+    assert after.waiting() == [] and names(tmp_path / "done") == ["a"], "moved again, and not taken again"
+    steps: list[str] = []
+    monkeypatch.setattr(foldersource, "sync_folder", lambda place: steps.append(place.name))
+    drop(tmp_path, "b")
+    (item,) = after.waiting()
+    record(bench, after, item)
+    after.settle(item, True)
+    monkeypatch.setattr(after, "_forget", lambda source, notes: steps.extend(name for name, _ in notes))
+    after.tidy()
+    after.tidy()
+    assert steps == ["done", "failed", "in", "b"], "the note goes last, and once"
+
+
+def test_a_note_of_a_later_file_of_that_name_stays(bench: Bench, tmp_path: Path) -> None:
+    source = folder(bench, tmp_path)
+    for content in (b"first", b"second"):
+        drop(tmp_path, "latest.jpg", content)
+        (item,) = source.waiting()
+        record(bench, source, item)
+        if content == b"first":
+            source.settle(item, True)
+    source.tidy()
+    assert bench.rows("SELECT name, mark FROM taken") == [("latest.jpg", b"+" + item.mark)], "it was not moved yet"
 
 
 def test_the_same_name_again_is_a_new_input(bench: Bench, tmp_path: Path) -> None:
