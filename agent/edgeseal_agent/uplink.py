@@ -1,4 +1,4 @@
-"""Store and forward: sends segments until receipts come back, and hands on what the gateway says.
+"""Store and forward: sends segments until receipts come back.
 
 One thread owns all of it; the link's callbacks only queue. A segment is forgotten by nobody before its receipt is
 checked; records stay in the store even then.
@@ -15,18 +15,18 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any, Final
 
-from edgeseal import messages, topics
-from edgeseal.errors import EvidenceError, Unavailable, VerificationError
-from edgeseal.messages import Chunk, CommandMessage, Fetch, Hello, KeysetMessage, ReceiptMessage, Refusal, Resend
+from edgeseal import topics
+from edgeseal.errors import Unavailable
+from edgeseal.messages import Fetch, Hello
 from edgeseal_agent import outbox
-from edgeseal_agent.authority import ProofMissing
 from edgeseal_agent.beliefs import Beliefs
 from edgeseal_agent.configlink import UplinkConfig
 from edgeseal_agent.identity import Identity
 from edgeseal_agent.journal import Journal
 from edgeseal_agent.sending import SendState
 from edgeseal_agent.store import Store
-from edgeseal_agent.uplinkpackages import NO_PACKAGE, PackageFetch
+from edgeseal_agent.uplinkanswers import Answers, HelloTurn
+from edgeseal_agent.uplinkpackages import PackageFetch
 from edgeseal_agent.uplinkreceipts import Receipts
 from edgeseal_agent.uplinkroles import Link, Orders
 
@@ -35,8 +35,6 @@ logger = logging.getLogger(__name__)
 HELLO_EVERY_S: Final = 0.5
 """Least time between two ``hello`` that answer a missing proof."""
 IDLE_S: Final = 5.0
-SET_BACK: Final = "device_behind"
-"""The gateway holds more of this log than the device: its store was set back."""
 MAX_RECEIVED: Final = 64
 """Messages taken from the link and not dealt with; the link reads no more from the network then."""
 
@@ -56,24 +54,25 @@ class Uplink:
         self._received = threading.Semaphore(MAX_RECEIVED)
         self._link: Link | None = None
         self._commands: Orders | None = None
-        self._hello_at_s = 0.0
-        self._hello_due = False
+        self._hello = HelloTurn()
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self.counts: Counter[str] = Counter()
-        self._receipts = Receipts(self._connection, journal, beliefs, identity, self.counts)
         self._packages = PackageFetch(
             identity.log, max_package_bytes, self._events.put, self._publish_fetch, self.counts, self._stopping
         )
-        self._stored_bare = 0
-        self.last_refusal: dict[str, Any] | None = None
-        self.last_receipt_s: float | None = None
+        receipts = Receipts(self._connection, journal, beliefs, identity, self.counts)
+        self._answers = Answers(
+            self._connection, identity.log, self._state, self._hello, receipts, self._packages, self._receipted,
+            self.counts,
+        )  # fmt: skip
         self.failure: Exception | None = None
 
     def start(self, link: Link, commands: Orders) -> None:
         """Begin to send, as soon as the link says that it is connected."""
         self._link, self._commands = link, commands
+        self._answers.orders = commands
         self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)
         self._thread.start()
 
@@ -91,7 +90,7 @@ class Uplink:
 
         def deal() -> None:
             self._received.release()
-            self._on_message(topic, payload)
+            self._answers.take(topic, payload)
             ack()
 
         while not self._received.acquire(timeout=0.5):
@@ -141,7 +140,7 @@ class Uplink:
             "acknowledged": state.acknowledged,
             "in_flight": state.in_flight,
             "counts": dict(self.counts),
-            "last_refusal": self.last_refusal,
+            "last_refusal": self._answers.last_refusal,
         }
 
     # The thread.
@@ -176,10 +175,10 @@ class Uplink:
             logger.warning("the connection to the broker is lost; records wait")
         if self._state.is_overdue(now_s):
             self.counts["receipt_overdue"] += 1
-            self._hello_due = True
+            self._hello.due = True
         self._state.is_crossed(now_s)
         try:
-            if self._hello_due and self._state.connected and now_s >= self._hello_at_s:
+            if self._hello.due and self._state.connected and now_s >= self._hello.not_before_s:
                 self._say_hello(now_s)
             self._send(now_s)
         except Unavailable:
@@ -199,19 +198,19 @@ class Uplink:
     def _wait_s(self) -> float:
         now_s = time.monotonic()
         waits = [IDLE_S if self._link is not None and self._link.ready else IDLE_S / 5, self._state.wait_s(now_s)]
-        if self._hello_due and self._state.connected:
-            waits.append(max(0.0, self._hello_at_s - now_s))
+        if self._hello.due and self._state.connected:
+            waits.append(max(0.0, self._hello.not_before_s - now_s))
         return min(wait for wait in waits if wait is not None)
 
     def _on_connect(self) -> None:
         now_s = time.monotonic()
         self._state.connect(now_s)
-        self._hello_due, self._hello_at_s = True, now_s
+        self._hello.due, self._hello.not_before_s = True, now_s
         self.counts["connections"] += 1
         logger.info("connected to the broker, %d records acknowledged", self._state.acknowledged)
 
     def _want_hello(self) -> None:
-        self._hello_due = True
+        self._hello.due = True
 
     def _say_hello(self, now_s: float) -> None:
         head = self._connection.execute(
@@ -222,8 +221,8 @@ class Uplink:
             self._identity.log, self._identity.key, head[0], head[1], view.seen, view.keyset.version, position
         )  # fmt: skip
         self._publish("hello", hello.encode())
-        self._hello_due = False
-        self._hello_at_s = now_s + HELLO_EVERY_S
+        self._hello.due = False
+        self._hello.not_before_s = now_s + HELLO_EVERY_S
 
     def _publish(self, kind: str, payload: bytes) -> None:
         assert self._link is not None
@@ -232,68 +231,10 @@ class Uplink:
     def _publish_fetch(self, fetch: Fetch) -> None:
         self._publish("fetch", fetch.encode())
 
-    def _on_message(self, topic: str, payload: bytes) -> None:
-        """Decode one message and hand it on; what is malformed is counted and dropped."""
-        try:
-            place = topics.parse(topic)
-            if place.log != self._identity.log or place.direction != "down":
-                raise VerificationError("topic_mismatch", "a message for another device")
-            message = messages.decode(place, payload)
-            self._handle(message)
-        except EvidenceError as error:
-            self.counts[f"dropped_{error.code}"] += 1
-
-    def _handle(self, message: messages.Message) -> None:
-        assert self._commands is not None
-        if isinstance(message, ReceiptMessage):
-            self._receipt(message)
-        elif isinstance(message, CommandMessage):
-            self._commands.receive(message)
-        elif isinstance(message, KeysetMessage):
-            self._commands.take_keyset(message)
-        elif isinstance(message, Refusal):
-            self._refusal(message)
-        elif isinstance(message, Resend):
-            self.counts["resends"] += 1
-            if message.start < self._stored_bare and outbox.is_gone(self._connection, message.start):
-                return  # it has the header, the body is gone, and the record that says so follows
-            self._state.resend(min(message.start, outbox.signed_size(self._connection)), time.monotonic())
-        elif isinstance(message, Chunk):
-            self._packages.hand_on(message)
-
-    def _receipt(self, message: ReceiptMessage) -> None:
-        try:
-            size = self._receipts.take(message)
-        except ProofMissing:
-            self.counts["proof_missing"] += 1
-            self._hello_due = True
-            return
-        self.last_receipt_s = time.time()
+    def _receipted(self, size: int) -> None:
         with self._changed:
             self._state.receipt(size)
             self._changed.notify_all()
-
-    def _refusal(self, message: Refusal) -> None:
-        """The gateway did not take something. Everything is kept; it is sent again after a wait."""
-        self.counts[f"refused_{message.code}"] += 1
-        if self.last_refusal is None or self.last_refusal["code"] != message.code:
-            logger.warning(
-                "the gateway refuses: %s (%r); everything is kept and sent again", message.code, message.detail
-            )
-        self.last_refusal = {"code": message.code, "detail": message.detail, "size": message.size}
-        if message.code in NO_PACKAGE:
-            self._packages.hand_on(None)
-            return
-        if message.code == "bodies_missing":
-            # Everything below this size is stored; what it misses it asks for by position, in a message of its own.
-            self._stored_bare = min(message.size, outbox.signed_size(self._connection))
-            return
-        if message.code == SET_BACK:
-            return  # shown by status; nothing that is sent would change it
-        now_s = time.monotonic()
-        self._state.refuse(message.code, min(message.size, outbox.signed_size(self._connection)), now_s)
-        self._hello_due = True
-        self._hello_at_s = max(self._hello_at_s, now_s + (self._state.wait_s(now_s) or 0.0))
 
 
 def _nothing() -> None:
