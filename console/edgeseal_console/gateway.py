@@ -5,6 +5,7 @@ matters.
 from __future__ import annotations
 
 import json
+import ssl
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -41,8 +42,8 @@ class GatewayClient:
             except (OSError, UnicodeError, IndexError) as error:
                 raise UsageError("token_file", f"cannot read the API token {token_file}: {error}") from error
         self.url = url.rstrip("/")
-        verify: Any = True if ca_file is None else str(ca_file)
         try:
+            verify = True if ca_file is None else ssl.create_default_context(cafile=str(ca_file))
             self._http = httpx.Client(base_url=self.url, headers=headers, timeout=TIMEOUT_S, verify=verify)
         except OSError as error:
             raise UsageError("ca_file", f"cannot use the CA certificates {ca_file}: {error}", "a PEM file") from error
