@@ -33,9 +33,12 @@ h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem;border-bottom:1px solid
 table{border-collapse:collapse;width:100%}td,th{text-align:left;vertical-align:top;padding:.25rem
 .5rem;border-bottom:1px solid #ddd;overflow-wrap:anywhere}
 td:nth-child(-n+2){overflow-wrap:normal} td:first-child,td:nth-child(3){min-width:11rem}
-code,.hash{font:12px/1.4 ui-monospace,monospace;overflow-wrap:anywhere}
+code,.hash,td.hash{font:12px/1.4 ui-monospace,monospace;overflow-wrap:anywhere}
 .ok{color:#0a5f2c}.failed{color:#a40000;font-weight:bold}.not_answered{color:#7a5200}.gap td{background:#fff3d6}
 .small{font-size:.85rem;color:#555}
+@media screen and (max-width:44rem){body{margin:1rem auto}thead{display:none}tr,td{display:block}
+tr{padding:.4rem 0;border-bottom:1px solid #ddd}td,td:first-child{border:0;padding:.1rem 0;min-width:0}
+td:first-child{font-weight:600}td:first-child .small{font-weight:400}}
 @media print{body{margin:0;max-width:none}h2{break-after:avoid}tr{break-inside:avoid}thead{display:table-header-group}}
 """
 _MEANING: Final = (
@@ -72,6 +75,7 @@ def pages(bundle: Path, trust_file: Path | None, trust: Trust | None, verdict: V
     yield (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" '
         "content=\"default-src 'none'; style-src 'unsafe-inline'\"><title>edgeseal report</title>"
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<style>{_STYLE}</style></head><body><h1>Report on evidence of edge devices</h1>"
     )
     yield from _custody(bundle, trust_file, trust, now)
