@@ -45,8 +45,8 @@ class Dialer(Protocol):
     def why(self) -> str:
         """Return why the last connection ended, in words for people; empty where that is not known."""
 
-    def close(self) -> None:
-        """Let what was sent last go out, then give everything up. Idempotent; raises nothing."""
+    def close(self, timeout_s: float) -> None:
+        """Let what was sent last go out, for at most so long, then give everything up. Idempotent; raises nothing."""
 
 
 @dataclass(frozen=True)
@@ -217,10 +217,11 @@ class MqttLink:
             return
         with self._state:
             self._state.wait_for(lambda: not self._ready or self._in_flight == 0, timeout_s)
+            connected = self._open
         self._client.disconnect()
         self._client.loop_stop()
         if self._endpoint.dialer is not None:
-            self._endpoint.dialer.close()
+            self._endpoint.dialer.close(timeout_s if connected else 0)
         with self._state:
             self._open = self._ready = False
             self._trouble = "stopped"

@@ -33,7 +33,6 @@ MAX_KEY_FILE: Final = 16_384
 """Bytes of a key file; one for a P-256 key has some 500."""
 MAX_WORDS: Final = 500
 """Bytes of what a process says of its end."""
-END_TIMEOUT_S: Final = tlspipe.FLUSH_ALARM_S + 5
 _BEGIN, _END = b"-----BEGIN TSS2 PRIVATE KEY-----", b"-----END TSS2 PRIVATE KEY-----"
 _LOADABLE: Final = ObjectIdentifier("2.23.133.10.1.3")
 _INSIDE: Final = tpmstruct.FIXED_TPM | tpmstruct.FIXED_PARENT | tpmstruct.SENSITIVE_DATA_ORIGIN | tpmstruct.SIGN
@@ -153,9 +152,9 @@ class TpmDialer:
             self._why = _said(os.pread(self._errors.fileno(), MAX_WORDS, 0))
         return self._why
 
-    def close(self) -> None:
-        """Wait for the last process to send what it has, then end it. Idempotent; raises nothing."""
-        self._end(END_TIMEOUT_S)
+    def close(self, timeout_s: float) -> None:
+        """Let the last process send what it has, for at most so long, then end it. Idempotent; raises nothing."""
+        self._end(timeout_s)
         self.why()
         self._errors.close()
 

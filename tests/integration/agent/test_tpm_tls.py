@@ -11,7 +11,6 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -263,13 +262,16 @@ def talk(server: Server, key: TpmKey, host: str) -> tuple[bytes, str]:
         answering = threading.Thread(target=server.answer, args=(listener, []))
         answering.start()
         dialer = key.dialer(host, listener.getsockname()[1])
-        with closing(dialer), dialer.dial() as connection:
-            connection.settimeout(WAIT_S)
-            try:
-                connection.sendall(b"hello")
-                came = connection.recv(100)
-            except OSError:
-                came = b""
+        try:
+            with dialer.dial() as connection:
+                connection.settimeout(WAIT_S)
+                try:
+                    connection.sendall(b"hello")
+                    came = connection.recv(100)
+                except OSError:
+                    came = b""
+        finally:
+            dialer.close(WAIT_S)
         answering.join()
     return came, dialer.why()
 
