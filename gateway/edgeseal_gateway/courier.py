@@ -11,7 +11,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
@@ -32,8 +32,11 @@ LINGER_S: Final = 0.004
 MAX_INBOX: Final = 256
 """Messages taken from the link and not yet in a batch; the link reads no more from the network then."""
 MAX_OUTBOX: Final = 20_000
-MAX_OUTBOX_BYTES: Final = 64 << 20
+MAX_OUTBOX_BYTES: Final = 128 << 20
 """Messages that wait for the broker, and their bytes; the oldest go first, their devices will ask again."""
+MAX_EACH: Final = 256
+"""Messages that wait for one device, above which its questions are not answered anew: what it asked for is on its way,
+and must not push out what waits for others."""
 _POSITION: Final = "announced_position"
 _ANCHOR: Final = "announced_anchor"
 _CONFIRMED: Final = "announced_confirmed"
@@ -155,6 +158,8 @@ class Courier:
 
     def _other(self, connection: sqlite3.Connection, message: Message) -> list[bytes]:
         """Answer a hello or a fetch; return the logs that lack receipts."""
+        if self.outgoing.waiting_for(message.log) >= MAX_EACH:
+            return []
         if isinstance(message, Fetch):
             self.outgoing.put([self._relay.fetch(connection, message)])
         elif isinstance(message, Hello):
@@ -227,6 +232,7 @@ class Outbox:
     def __init__(self) -> None:
         self._waiting: deque[Message] = deque()
         self._bytes = 0
+        self._each: Counter[bytes] = Counter()
         self._changed = threading.Condition()
 
     def put(self, found: Iterable[Message]) -> None:
@@ -234,10 +240,21 @@ class Outbox:
         with self._changed:
             for message in found:
                 self._waiting.append(message)
-                self._bytes += _weight(message)
+                self._count(message, 1)
             while len(self._waiting) > MAX_OUTBOX or self._bytes > MAX_OUTBOX_BYTES:
-                self._bytes -= _weight(self._waiting.popleft())
+                self._count(self._waiting.popleft(), -1)
             self._changed.notify()
+
+    def _count(self, message: Message, sign: int) -> None:
+        self._bytes += sign * _weight(message)
+        self._each[message.log] += sign
+        if not self._each[message.log]:
+            del self._each[message.log]
+
+    def waiting_for(self, log: bytes) -> int:
+        """Return how many messages wait for one device."""
+        with self._changed:
+            return self._each[log]
 
     def __len__(self) -> int:
         """Return how many messages wait."""
@@ -254,7 +271,7 @@ class Outbox:
             return
         with self._changed:
             message = self._waiting.popleft()
-            self._bytes -= _weight(message)
+            self._count(message, -1)
         payload = message.encode()
         if len(payload) > limits.MAX_MESSAGE:
             raise UsageError("mqtt_too_large", f"a message of {len(payload)} bytes for a device")
@@ -264,12 +281,16 @@ class Outbox:
             _log.debug("not sent: %s", error)
             with self._changed:
                 self._waiting.appendleft(message)
-                self._bytes += _weight(message)
+                self._count(message, 1)
 
 
 def _weight(message: Message) -> int:
     """Return about how many bytes a message takes in memory."""
-    return 2_048 + (len(message.data) if isinstance(message, Chunk) else 0)
+    return 2_048 + sum(len(getattr(message, name, b"")) for name in _BULK)
+
+
+_BULK: Final = ("data", "keyset", "command", "args")
+"""Fields of messages that may be large."""
 
 
 _KINDS: Final[dict[type, str]] = {

@@ -25,7 +25,7 @@ from edgeseal.messages import (
     Resend,
 )
 from edgeseal.receipt import Receipt
-from edgeseal_gateway.courier import MAX_INBOX, Courier, Outbox
+from edgeseal_gateway.courier import MAX_EACH, MAX_INBOX, Courier, Outbox
 from edgeseal_gateway.receipts import Receipts
 from edgeseal_gateway.relay import Relay
 from edgeseal_gateway.store import anchors, devices, fleetlog, refusals
@@ -334,11 +334,36 @@ def test_what_waits_for_the_store_is_bounded(desk: Desk) -> None:
     assert len(desk.acknowledged) == MAX_INBOX
 
 
+def test_one_that_asks_and_asks_pushes_out_nobodys_messages(founded: Founded, desk: Desk) -> None:
+    device, other = founded.device(), founded.device("cam-2")
+    founded.take(device, segment_of(device, 0))
+    for _ in range(3):
+        founded.hand_in(founded.tenant.next_keyset())
+        founded.sequence()
+    desk.announce()
+    desk.courier.outgoing.put([Resend(other.log, 7)])
+    hello = Hello(device.log, device.key.public, 2, device.root(2), None, 0, None).encode()
+    for _ in range(MAX_EACH):
+        desk.courier.receive(topics.up(device.log, "hello"), hello, lambda: desk.acknowledged.append("one"))
+        desk.courier.step(0)
+    assert len(desk.acknowledged) == MAX_EACH, "each is dealt with all the same"
+    assert MAX_EACH <= desk.courier.outgoing.waiting_for(device.log) < MAX_EACH + 10
+    assert Resend(other.log, 7) in desk.sent()
+    assert desk.courier.outgoing.waiting_for(device.log) == 0
+    assert [one for one in desk.hello(device, keyset=1) if isinstance(one, KeysetMessage)] != []
+
+
+def test_keysets_that_wait_count_with_their_bytes() -> None:
+    outbox = Outbox()
+    outbox.put(KeysetMessage(number.to_bytes(32, "big"), bytes(32_768)) for number in range(10_000))
+    assert len(outbox) < 5_000
+
+
 def test_what_waits_for_the_broker_is_bounded() -> None:
     outbox = Outbox()
     outbox.put(Chunk(bytes(32), bytes(32), 1 << 30, number, bytes(1 << 18)) for number in range(1_000))
     outbox.put(Resend(bytes(32), number) for number in range(10))
-    assert len(outbox) < 300
+    assert len(outbox) < 600
     link = Collector()
     while len(outbox):
         outbox.send(link, 0)
