@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeseal import topics
+from edgeseal.errors import UsageError
 from edgeseal_agent.configlink import MqttConfig
 from edgeseal_agent.uplinkroles import Receiver
 
@@ -21,7 +23,7 @@ def make_link(config: MqttConfig, log: bytes, receiver: Receiver) -> MqttLink:
     from edgeseal.adapters.mqtt import Endpoint, MqttLink
 
     key = tpm_key(config)
-    password = None if config.password is None else config.password.path().read_text().splitlines()[0]
+    password = None if config.password is None else _first_line(config.password.path())
     endpoint = Endpoint(
         config.host, config.port, log.hex(), config.ca_file, config.cert_file, config.key_file, config.username,
         password, config.keepalive_s, retry_min_s=0.5, retry_max_s=30.0,
@@ -30,6 +32,13 @@ def make_link(config: MqttConfig, log: bytes, receiver: Receiver) -> MqttLink:
     return MqttLink(
         endpoint, [topics.all_down(log)], receiver.received, on_ready=receiver.connected, on_failed=receiver.failed
     )
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return path.read_text().split("\n", 1)[0]
+    except (OSError, UnicodeError) as error:
+        raise UsageError("password_file", f"cannot read {path}: {error}") from error
 
 
 def tpm_key(config: MqttConfig) -> TpmKey | None:

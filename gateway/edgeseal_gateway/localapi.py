@@ -7,6 +7,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any, Final
 
 from edgeseal.errors import Unavailable, UsageError
@@ -22,7 +23,7 @@ _LOCAL: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 def call(config: Config, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return the JSON answer of the gateway that runs with this configuration; with ``body`` it is a POST.
 
-    Raises Unavailable ``gateway_unreachable``, or UsageError with the gateway's own code and remedy.
+    Raises Unavailable ``gateway_unreachable``, or UsageError with the gateway's own code and remedy, or ``token_file``.
     """
     api = config.api
     bind = _LOCAL.get(api.bind, api.bind)
@@ -36,7 +37,7 @@ def call(config: Config, path: str, body: dict[str, Any] | None = None) -> dict[
         context = ssl.create_default_context(cafile=str(api.tls.ca_file or api.tls.cert_file))
         context.check_hostname = False
     if api.token_file is not None:
-        request.add_header("Authorization", f"Bearer {api.token_file.read_text('ascii').split()[0]}")
+        request.add_header("Authorization", f"Bearer {_token(api.token_file)}")
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S, context=context) as answer:
             found: dict[str, Any] = json.loads(answer.read(MAX_ANSWER))
@@ -45,6 +46,13 @@ def call(config: Config, path: str, body: dict[str, Any] | None = None) -> dict[
     except (OSError, ValueError) as error:
         raise Unavailable("gateway_unreachable", f"{request.full_url}: {error}", "is the gateway running?") from error
     return found
+
+
+def _token(path: Path) -> str:
+    try:
+        return path.read_text("ascii").split()[0]
+    except (OSError, UnicodeError, IndexError) as error:
+        raise UsageError("token_file", f"cannot read a token from {path}: {error}") from error
 
 
 def _refused(error: urllib.error.HTTPError) -> UsageError:
