@@ -135,7 +135,7 @@ def test_the_same_name_again_is_a_new_input(bench: Bench, tmp_path: Path) -> Non
 def test_a_name_as_long_as_names_may_be_comes_again(bench: Bench, tmp_path: Path) -> None:
     source = folder(bench, tmp_path)
     wide = "ü" * 125 + ".png"
-    for name in ("x" * 255, "x" * 251 + ".png", "." .join(("a", "b" * 250)), wide):
+    for name in ("x" * 255, "x" * 251 + ".png", ".".join(("a", "b" * 250)), wide):
         for _ in range(2):
             drop(tmp_path, name)
             (item,) = source.waiting()
