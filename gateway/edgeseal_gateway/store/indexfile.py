@@ -171,6 +171,8 @@ def put(
 def history(connection: sqlite3.Connection, dev: int, start: int, limit: int, kind: str | None) -> list[Row]:
     """Return records of a device from position ``start`` on, of one kind if given, rising."""
     where, values = ("", ()) if kind is None else (" AND kind = ?", (kind,))
+    if kind is not None and kind != "inference":
+        where += " AND kind <> 'inference'"  # said to SQLite, whose index of kinds leaves these out
     rows = connection.execute(
         f"SELECT dev, seq, kind, t, boot, mono, form, flag FROM record WHERE dev = ? AND seq >= ?{where}"
         " ORDER BY seq LIMIT ?",

@@ -98,3 +98,14 @@ def test_store_and_index_are_for_one_account(founded: Founded, tmp_path: Path) -
         connection.execute("UPDATE device SET contact = 0")
     found = {path.name: path.stat().st_mode & 0o077 for path in tmp_path.iterdir() if ".db" in path.name}
     assert {"gateway.db", "gateway.db-wal", "index.db"} <= set(found) and set(found.values()) == {0}
+
+
+def test_few_among_many_are_found_without_reading_all(tmp_path: Path) -> None:
+    connection = indexfile.open_index(tmp_path / "index.db")
+    rows = [indexfile.Row(1, seq, "fault" if seq == 19_999 else "inference", 1, 1, 1, 0, None) for seq in range(20_000)]
+    indexfile.put(connection, rows, [], [], (1, 0))
+    steps: list[int] = []
+    connection.set_progress_handler(lambda: steps.append(1), 1_000)
+    assert [row.seq for row in indexfile.history(connection, 1, 0, 10, "fault")] == [19_999]
+    assert indexfile.history(connection, 1, 0, 10, "tamper") == [] and steps == []
+    assert [row.seq for row in indexfile.history(connection, 1, 5, 2, "inference")] == [5, 6]
