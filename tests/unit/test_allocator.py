@@ -24,7 +24,7 @@ import resource
 from edgeseal.adapters import allocator
 allocator.keep_freed(4 << 20, 64 << 20)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(50): [bytes(1 << 20) for _ in range(8)]
+for _ in range(50): [bytes(135_000) for _ in range(64)]
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
@@ -39,6 +39,6 @@ def test_threads_have_no_heaps_of_their_own() -> None:
 
 
 def test_what_was_freed_is_used_again() -> None:
-    pages = 8 * (1 << 20) // 4096  # of one round of fifty
+    pages = 64 * 135_000 // 4096  # of one round of fifty
     assert int(run(BLOCKS).stdout) < 3 * pages
     assert int(run(BLOCKS.replace("allocator.keep_freed(4 << 20, 64 << 20)", "")).stdout) > 10 * pages
