@@ -80,6 +80,7 @@ class Gateway:
         self._signer = Pkcs11Signer(config.key.token_key)
         check_owner(self.database, self._profile.fleet_log, self._signer.public_key.kid)
         with self.database.write() as connection:
+            fleetlog.prepare(connection)
             fleetlog.check(connection)
             enrolling.prepare(connection)
             guard.forget_chain(connection)

@@ -58,6 +58,14 @@ def same_digest(signed: cose.Sign1) -> bytes:
     return sha256(cose.to_be_signed(signed.protected, signed.payload)).digest()
 
 
+def prepare(connection: sqlite3.Connection) -> None:
+    """Give a store of an earlier release the index of subjects that it lacks: the old one was of no use beside that of
+    types, and a device's newest head was looked for among everybody's.
+    """
+    connection.execute("DROP INDEX IF EXISTS leaf_sub")
+    connection.execute("CREATE INDEX IF NOT EXISTS leaf_subject ON leaf (sub, typ, pos)")
+
+
 def size(connection: sqlite3.Connection) -> int:
     """Return the number of leaves."""
     row = connection.execute("SELECT max(pos) FROM leaf").fetchone()

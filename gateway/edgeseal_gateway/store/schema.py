@@ -16,7 +16,7 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT RO
 CREATE TABLE leaf (
     pos INTEGER PRIMARY KEY, leaf BLOB NOT NULL, same BLOB NOT NULL UNIQUE, digest BLOB NOT NULL UNIQUE,
     typ TEXT NOT NULL, sub TEXT NOT NULL, statement BLOB NOT NULL) STRICT;
-CREATE INDEX leaf_sub ON leaf (sub, pos);
+CREATE INDEX leaf_subject ON leaf (sub, typ, pos);
 CREATE INDEX leaf_typ ON leaf (typ, pos);
 CREATE TABLE node (level INTEGER, idx INTEGER, hash BLOB NOT NULL, PRIMARY KEY (level, idx)) STRICT, WITHOUT ROWID;
 -- A row without signature is a head that was decided and not yet signed: the next one signs these very bytes.

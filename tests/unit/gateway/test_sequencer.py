@@ -274,3 +274,28 @@ def test_a_broken_store_is_named(tmp_path: Path) -> None:
     database.connection.execute("PRAGMA user_version=999")
     with pytest.raises(EdgesealError, match="store_version"):
         Database(tmp_path / "new.db")
+
+
+def test_one_subjects_statements_are_found_among_many(founded: Founded) -> None:
+    """A device that was silent for long costs no more than any other."""
+    device = founded.device()
+    with founded.database.write() as connection:
+        connection.execute("DROP INDEX leaf_subject")
+        connection.execute("CREATE INDEX leaf_sub ON leaf (sub, pos)")  # as an earlier release made it
+        start = fleetlog.size(connection)
+        rows = [
+            (pos, bytes(32), b"s%d" % pos, b"d%d" % pos, "enrolment", f"{pos:064x}", b"")
+            for pos in range(start, start + 20_000)
+        ]
+        connection.executemany("INSERT INTO leaf VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        fleetlog.prepare(connection)
+        fleetlog.prepare(connection)
+    steps: list[int] = []
+    with founded.database.read() as connection:
+        connection.set_progress_handler(lambda: steps.append(1), 1_000)
+        found = fleetlog.last_of_subject(connection, device.log.hex(), "enrolment")
+        assert found is not None and found.pos < start
+        assert [one.pos for one in fleetlog.of_subject(connection, device.log.hex(), "enrolment")] == [found.pos]
+        assert fleetlog.last_of_subject(connection, "0" * 63 + "x", "enrolment") is None
+        connection.set_progress_handler(None, 1)
+    assert steps == []
