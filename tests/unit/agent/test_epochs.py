@@ -61,7 +61,11 @@ class Rig:
         self.side = FleetSide()
         self.keys = {"device-1": Key(51), "device-2": Key(52), "device-3": Key(53)}
         self.destroyed: list[str] = []
-        (folder / "pack.cbor").write_bytes(make_pack(self.side.world))
+        self.provision()
+
+    def provision(self) -> None:
+        """Write the pack of the fleet as it is now."""
+        (self.folder / "pack.cbor").write_bytes(make_pack(self.side.world))
 
     def config(self, epoch: int) -> Config:
         path = self.folder / f"agent-{epoch}.yaml"
@@ -209,7 +213,7 @@ def test_a_pack_that_knows_less_than_the_old_log_opens_none(rig: Rig, newer: str
     assert kinds(old)[-1] != "closed", "nothing was ended"
     world.add(world.keysets[-1] if newer == "keyset" else world.next_keyset())
     world.head()
-    (rig.folder / "pack.cbor").write_bytes(make_pack(world))
+    rig.provision()
     rotation.rotate(old, new)
     check_seam(rig, old, new)
 

@@ -64,6 +64,7 @@ REJECTED = {"model": bytes(32), "reason": "golden_differs", "detail": "no"}
 def test_a_rotated_log_answers_first(rig: Rig) -> None:
     old, new = rig.init(), rig.config(2)
     digests = take(rig, old, 4, {1: ("model.activated", ACTIVATED), 2: ("model.rejected", REJECTED)})
+    rig.provision()
     rotation.rotate(old, new)
     check_seam(rig, old, new)
     assert [(found["cmd"], found["ok"], found["reason"]) for found in results(old)] == [
@@ -77,6 +78,7 @@ def test_a_rotated_log_answers_first(rig: Rig) -> None:
 def test_an_end_that_was_cut_off_answers_each_command_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     old, new = rig.init(), rig.config(2)
     digests = take(rig, old, 3, {})
+    rig.provision()
     real, calls = unanswered._note, []
 
     def cut(connection: Any, digest: bytes) -> None:
