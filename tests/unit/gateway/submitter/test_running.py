@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from edgeseal.adapters.evm import Account
+from edgeseal.adapters.evm import Account, EvmClient
 from edgeseal.errors import InvariantBroken, Unavailable
 from edgeseal_gateway.chain import fees
+from edgeseal_gateway.chain.endpoints import Endpoint
 from edgeseal_gateway.chain.fees import Bounds
 from edgeseal_gateway.chain.lease import Lease
 from edgeseal_gateway.chain.means import Settings
@@ -224,9 +225,8 @@ def test_S50_figures_say_how_it_stands(tmp_path: Path) -> None:
     assert rig.sender.figures().unfinal == 0 and rig.sender.figures().oldest_ms is None
 
 
-def test_S50_an_endpoints_secrets_are_in_no_figure(rig: Rig) -> None:
-    one = rig.endpoints.every[0]
-    one.client.url = "https://user:pass@node.example:8545/v3/0123456789abcdef?key=1"
+def test_S50_an_endpoints_secrets_are_in_no_figure() -> None:
+    one = Endpoint(EvmClient("https://user:pass@node.example:8545/v3/0123456789abcdef?key=1"))
     assert one.name == "https://node.example:8545"
 
 
