@@ -13,6 +13,7 @@ from edgeseal_agent.commands import Outcome
 from edgeseal_agent.configmodel import ModelConfig
 from edgeseal_agent.inference import Engine, LoadedModel, explain, load_model
 from edgeseal_agent.journal import Journal
+from edgeseal_agent.modelwatch import SAFE_MODEL, STOP, WHAT
 from edgeseal_agent.packages import Packages
 from edgeseal_agent.store import Store
 
@@ -44,7 +45,8 @@ class Activation:
     def start_up(self) -> None:
         """Make a model active again, or the configured one if the configuration names another than it did last time.
 
-        A model that does not load or does not pass its golden vectors is recorded as ``model.rejected``.
+        A model that does not load or does not pass its golden vectors is recorded as ``model.rejected``. Files that
+        were changed while nobody ran are a ``tamper`` record and do not run; what follows is ``model.on_tamper``'s.
 
         Raises:
             UsageError: ``runtime_option``. Unavailable: no runtime, or the journal. What reading the configured
@@ -58,16 +60,35 @@ class Activation:
                 return
         if active is None:
             return
-        files = self._packages.find(active)
+        files = self._packages.find(active) or self._replace(active, configured)
         if files is None:
-            detail = "the package is gone from packages_dir"
-            self._reject(active, None, "package_unavailable", detail)
             return
         try:
             self._engine.resume(load_model(files, self._config))
             logger.info("model %s active again", active.hex())
         except EvidenceError as error:
             self._reject(active, None, error.code, explain(error))
+
+    def _replace(self, active: bytes, configured: tuple[bytes, dict[str, bytes]] | None) -> dict[str, bytes] | None:
+        """Return the files of the active package where they are not in their place and the configured ones are the
+        same; None where there are none, or ``model.on_tamper`` has something else done.
+        """
+        reason, detail, wanted = "package_unavailable", "the package is gone from packages_dir", "continue-flagged"
+        if self._packages.is_changed(active):
+            reason, detail, wanted = (
+                "package_mismatch",
+                "the files are not those that were activated",
+                self._config.on_tamper,
+            )
+            self._journal.append("tamper", {"what": WHAT, "detail": f"{active.hex()}: {detail}"})
+            # Durable: the finding; a restart looks at the files again before it uses them.
+        if wanted != STOP and configured is not None and configured[0] == active:
+            self._packages.install(configured[1])
+            return configured[1]
+        self._reject(active, None, reason, detail)
+        if wanted == SAFE_MODEL and (why := self.fall_back()) is not None:
+            logger.warning("nor can the safe model be used: %s", why)
+        return None
 
     def fall_back(self) -> str | None:
         """Activate the safe package, which stays active over restarts until a command names another one; return None,

@@ -30,6 +30,11 @@ class Packages:
                 continue  # not a package, or one that is broken: it is not the one asked for
         return None
 
+    def is_changed(self, digest: bytes) -> bool:
+        """Say whether something stands under the digest's name that is not the package with this digest."""
+        folder = self._folder / digest.hex()
+        return os.path.lexists(folder) and not _holds(folder, digest)
+
     def install(self, files: dict[str, bytes]) -> bytes:
         """Keep these files under their digest, durable when it returns, and return the digest. Idempotent.
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,10 +15,6 @@ from tests.e2e.load import PACKAGE, all_anchored
 from tests.realparts import sandbox
 
 INPUTS = 10
-may_confine = (
-    os.geteuid() == 0
-    and subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode == 0
-)
 
 
 class Confined(Program):
@@ -48,7 +42,7 @@ def keep_tls_files(config: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze on this machine")
-@pytest.mark.skipif(not may_confine, reason="needs root")
+@pytest.mark.skipif(not sandbox.is_possible(), reason="needs root")
 def test_a_confined_gateway_does_all_its_work(
     fleet: Fleet, images: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -148,6 +148,7 @@ def test_there_is_no_key_file_to_copy(held: Held, software_tpm: SoftwareTpm, tmp
     assert not any(b"-----BEGIN PRIVATE" in text or b"-----BEGIN EC PRIVATE" in text for text in texts)
 
 
+@pytest.mark.skipif(not sandbox.is_possible(), reason="needs root")
 def test_an_agent_in_its_units_sandbox(held: Held, tmp_path: Path) -> None:
     """The whole agent, with a key in SoftHSM for its heads: receipts come back, and nothing outlives a killed agent."""
     with Gateway(held.broker) as gateway:
