@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.checker import ALL, BARE, BUNDLE, HEADERS, TRUST
-from benchmarks.history import LongHistory
+from benchmarks.history import STEP_MS, LongHistory
 from benchmarks.table import Row, Tell, ratio_at_most, shown
 from benchmarks.trials import Ratio, in_turns, ratios
 from benchmarks.workdir import folder
@@ -112,6 +112,7 @@ def make_bundle(root: Path, records: int, per_head: int) -> None:
     writer.heads(history.log, history.heads)
     history.device.heads = history.heads
     world.deliver(history.device)
+    world.time_s += records * STEP_MS // 1000  # the chain's clock went on with the device's
     world.anchor(tell=False)
     writer.statements(enumerate(world.statements))
     writer.receipts([world.receipt(position) for position in (0, world.size - 2)])

@@ -338,6 +338,20 @@ class World:
 
     # Chain
 
+    def succeed(self, device: Device, name: str, epoch: int) -> Device:
+        """Close a device's log, and return the device whose log says that it follows; all of both is anchored."""
+        second = Device(self, Key(7_777), name, epoch=epoch)
+        device.add("closed", reason="key rotation", next=second.log)
+        device.seal()
+        self.deliver(device)
+        second.prev = [device.log, device.size, device.root()]
+        second.begin()
+        self.devices.append(second)
+        self.enrol(second)
+        self.deliver(second)
+        self.anchor()
+        return second
+
     def anchor(self, tell: bool = True, by: Key | None = None) -> AnchorEvidence:
         """Add a snapshot, sign the head, put it into a block; tell the devices."""
         self.snapshot()

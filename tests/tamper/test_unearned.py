@@ -197,16 +197,7 @@ def test_a_command_to_a_log_called_like_the_key_ends_no_key() -> None:
 @pytest.mark.parametrize(("name", "epoch"), [("cam-2", 2), ("cam-1", 3)])
 def test_a_log_succeeds_the_epoch_before_of_its_own_device(name: str, epoch: int) -> None:
     world, device = simple()
-    second = Device(world, Key(7_777), name, epoch=epoch)
-    device.add("closed", reason="key rotation", next=second.log)
-    device.seal()
-    world.deliver(device)
-    second.prev = [device.log, device.size, device.root()]
-    second.begin()
-    world.devices.append(second)
-    world.enrol(second)
-    world.deliver(second)
-    world.anchor()
+    world.succeed(device, name, epoch)
     assert answers(given(world), "completeness") == {"completeness": ("failed", "seam_mismatch")}
 
 

@@ -44,16 +44,7 @@ def test_a_log_whose_boots_are_not_counted_from_one_breaks_its_silence_no_less()
 def rotated(until: int | None = None, heads: bool = True) -> tuple[Evidence, Device]:
     """A device in its second epoch; of its first log the records up to ``until``, and the last head with ``heads``."""
     world, device = simple()
-    second = Device(world, Key(7_777), "cam-1", epoch=2)
-    device.add("closed", reason="key rotation", next=second.log)
-    device.seal()
-    world.deliver(device)
-    second.prev = [device.log, device.size, device.root()]
-    second.begin()
-    world.devices.append(second)
-    world.enrol(second)
-    world.deliver(second)
-    world.anchor()
+    second = world.succeed(device, "cam-1", 2)
     options: dict[str, Any] = {"items": {device.log: device.items()[:until]}}
     if not heads:
         last = world.statements.index(device.heads[-1])

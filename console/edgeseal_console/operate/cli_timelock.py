@@ -40,22 +40,20 @@ def _run_scheduled(args: argparse.Namespace) -> int:
 
 
 def _run_execute(args: argparse.Namespace) -> int:
-    from edgeseal_console.operate import timelock
-
-    _, registry = registry_of(args)
-    lock = timelock.opened(registry)
-    operation = lock.find(digest_of(args.id, "the id"))
-    lock.execute(operation)
-    words = timelock.call_words(operation.data)
-    return told(args, registry, {"id": args.id, "call": words}, f"carried out: {words}", words)
+    return _end(args, "execute", "carried out: {}", "{}")
 
 
 def _run_cancel(args: argparse.Namespace) -> int:
+    return _end(args, "cancel", "cancelled: {}", "never carried out: {}")
+
+
+def _end(args: argparse.Namespace, how: str, line: str, meaning: str) -> int:
+    """Execute or cancel what waits; ``line`` and ``meaning`` take the call in words."""
     from edgeseal_console.operate import timelock
 
     _, registry = registry_of(args)
     lock = timelock.opened(registry)
     operation = lock.find(digest_of(args.id, "the id"))
-    lock.cancel(operation)
+    {"execute": lock.execute, "cancel": lock.cancel}[how](operation)
     words = timelock.call_words(operation.data)
-    return told(args, registry, {"id": args.id, "call": words}, f"cancelled: {words}", f"never carried out: {words}")
+    return told(args, registry, {"id": args.id, "call": words}, line.format(words), meaning.format(words))

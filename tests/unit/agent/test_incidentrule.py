@@ -91,25 +91,26 @@ def test_a_restart_neither_forgets_nor_repeats(bench: Bench) -> None:
     assert len(said(bench)) == 2
 
 
-def test_what_a_person_closed_is_not_closed_again(bench: Bench, tmp_path: Path) -> None:
+def closed_by_a_person(bench: Bench, tmp_path: Path) -> IncidentRule:
+    """A rule whose window was open when somebody closed it."""
     rule = IncidentRule(RULE, bench.store, bench.journal)
     bench.journal.append("tamper", TAMPER)
     rule.step()
     ((identity,),) = bench.rows("SELECT id FROM incidents")
     incidents.ask(tmp_path, incidents.Request(identity, "closed", 0, "a false alarm"))
     incidents.take_up(tmp_path, bench.store, bench.journal)
+    return rule
+
+
+def test_what_a_person_closed_is_not_closed_again(bench: Bench, tmp_path: Path) -> None:
+    rule = closed_by_a_person(bench, tmp_path)
     records(bench, 10)
     rule.step()
     assert [state for state, _, _ in said(bench)] == ["open", "closed"]
 
 
 def test_a_cause_after_a_person_closed_opens_another(bench: Bench, tmp_path: Path) -> None:
-    rule = IncidentRule(RULE, bench.store, bench.journal)
-    bench.journal.append("tamper", TAMPER)
-    rule.step()
-    ((identity,),) = bench.rows("SELECT id FROM incidents")
-    incidents.ask(tmp_path, incidents.Request(identity, "closed", 0, "a false alarm"))
-    incidents.take_up(tmp_path, bench.store, bench.journal)
+    rule = closed_by_a_person(bench, tmp_path)
     for _ in range(2):  # the same for the next run
         cause, _ = bench.journal.append("tamper", TAMPER)
         rule.step()
